@@ -1,0 +1,91 @@
+/// Named parameters: what loading, saving, initialising and optimising go through.
+#pragma once
+
+#include <moevit/core/error.hpp>
+#include <moevit/core/tensor.hpp>
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace moevit {
+
+/// What a parameter is for; storage policies, decay masks and upcycling ask for it.
+enum class Role : unsigned char { embedding, norm, attention, mlp, expert, router, head };
+
+/// Where the elements of a parameter lie: `stack` matrices of rows x cols, each cut into panels of `panel` columns
+/// (see simd/packed.hpp), of which the parameter takes the columns from `first_column` on. panel = 0: plain row-major.
+struct ParameterLayout {
+  Index stack = 1;         // matrices behind one another, e.g. experts
+  Index stack_stride = 0;  // elements between two of them
+  Index rows = 1;
+  Index cols = 0;
+  Index first_column = 0;
+  Index panel = 0;
+
+  Index offset(Index matrix, Index row, Index col) const {
+    const Index c = first_column + col;
+    if (panel == 0) return matrix * stack_stride + row * cols + c;
+    return matrix * stack_stride + (c / panel) * rows * panel + row * panel + c % panel;
+  }
+};
+
+/// One parameter tensor of a model. Its logical order is row-major in `shape`; kernels are input-major (y = x W + b),
+/// experts have a leading expert axis. T is float, or const float for a const model.
+template <class T>
+struct BasicParameter {
+  std::string name;  // parts joined by dots, "blocks.0.attention.query.kernel"
+  Shape shape;
+  Role role = Role::mlp;
+  T* data = nullptr;
+  ParameterLayout layout;
+
+  Index size() const { return element_count(shape); }
+
+  /// Stores values given in logical order. Throws Error when their number is not size().
+  void assign(std::span<const float> values) const
+    requires(!std::is_const_v<T>)
+  {
+    check(values.size());
+    for_each_offset([&](Index i, Index offset) { data[offset] = values[static_cast<std::size_t>(i)]; });
+  }
+
+  /// Writes the values in logical order. Throws Error when the room is not size().
+  void copy_to(std::span<float> values) const {
+    check(values.size());
+    for_each_offset([&](Index i, Index offset) { values[static_cast<std::size_t>(i)] = data[offset]; });
+  }
+
+  /// The values in logical order.
+  std::vector<float> values() const {
+    std::vector<float> result(static_cast<std::size_t>(size()));
+    copy_to(result);
+    return result;
+  }
+
+ private:
+  void check(std::size_t count) const {
+    if (static_cast<Index>(count) != size())
+      fail("parameter ", name, ": expected ", size(), " values for shape ", to_string(shape), ", found ", count);
+  }
+  template <class Visit>
+  void for_each_offset(Visit visit) const {
+    Index i = 0;
+    for (Index matrix = 0; matrix < layout.stack; ++matrix)
+      for (Index row = 0; row < layout.rows; ++row)
+        for (Index col = 0; col < layout.cols; ++col) visit(i++, layout.offset(matrix, row, col));
+  }
+};
+
+using Parameter = BasicParameter<float>;
+using ConstParameter = BasicParameter<const float>;
+
+/// The name of a part inside a whole: "blocks" + "0" -> "blocks.0"; an empty prefix adds nothing.
+inline std::string join_name(const std::string& prefix, const std::string& part) {
+  return prefix.empty() ? part : prefix + "." + part;
+}
+
+}  // namespace moevit

@@ -1,0 +1,66 @@
+/// Index type and row-major matrix views.
+///
+/// Letters used in shape comments: N images, T tokens of one image, D model width (dim), H hidden width of an MLP,
+/// E experts, k choices per token, C slots per expert and group, G groups, S tokens per group, P soft slots per expert.
+#pragma once
+
+#include <Eigen/Core>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace moevit {
+
+using Index = std::ptrdiff_t;
+using Shape = std::vector<Index>;
+
+using RowMajorMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// Rows x columns of floats that somebody else owns; rows may lie further apart than their columns need.
+class MatrixView : public Eigen::Map<RowMajorMatrix, Eigen::Unaligned, Eigen::OuterStride<>> {
+  using Base = Eigen::Map<RowMajorMatrix, Eigen::Unaligned, Eigen::OuterStride<>>;
+
+ public:
+  MatrixView(float* data, Index rows, Index cols, Index stride)
+      : Base(data, rows, cols, Eigen::OuterStride<>(stride)) {}
+  MatrixView(float* data, Index rows, Index cols) : MatrixView(data, rows, cols, cols) {}
+  MatrixView(const MatrixView&) = default;
+  using Base::operator=;
+  Index stride() const { return this->outerStride(); }
+  float* row_data(Index row) const { return const_cast<float*>(this->data()) + row * stride(); }
+  MatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
+};
+
+/// The same, read only.
+class ConstMatrixView : public Eigen::Map<const RowMajorMatrix, Eigen::Unaligned, Eigen::OuterStride<>> {
+  using Base = Eigen::Map<const RowMajorMatrix, Eigen::Unaligned, Eigen::OuterStride<>>;
+
+ public:
+  ConstMatrixView(const float* data, Index rows, Index cols, Index stride)
+      : Base(data, rows, cols, Eigen::OuterStride<>(stride)) {}
+  ConstMatrixView(const float* data, Index rows, Index cols) : ConstMatrixView(data, rows, cols, cols) {}
+  ConstMatrixView(const MatrixView& view) : ConstMatrixView(view.data(), view.rows(), view.cols(), view.stride()) {}
+  Index stride() const { return this->outerStride(); }
+  const float* row_data(Index row) const { return this->data() + row * stride(); }
+  ConstMatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
+};
+
+constexpr Index ceil_div(Index value, Index divisor) { return (value + divisor - 1) / divisor; }
+constexpr Index round_up(Index value, Index multiple) { return ceil_div(value, multiple) * multiple; }
+
+/// Number of elements of a shape.
+inline Index element_count(const Shape& shape) {
+  Index count = 1;
+  for (Index extent : shape) count *= extent;
+  return count;
+}
+
+/// A shape as text, "[3, 4]".
+inline std::string to_string(const Shape& shape) {
+  std::string text = "[";
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) text += (axis ? ", " : "") + std::to_string(shape[axis]);
+  return text + "]";
+}
+
+}  // namespace moevit
