@@ -3,7 +3,6 @@
 
 set(MOEVIT_EIGEN_INCLUDE_DIR "" CACHE PATH "Directory that contains Eigen/Core; empty: found as a package")
 set(MOEVIT_XSIMD_INCLUDE_DIR "" CACHE PATH "Directory that contains xsimd/xsimd.hpp; empty: found as a package")
-set(MOEVIT_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}" CACHE INTERNAL "")
 
 # An imported target that carries nothing but include directories, as system ones.
 function(moevit_headers_target name include_directories)
@@ -38,7 +37,9 @@ function(moevit_xsimd_directories result)
   if(NOT directories AND NOT TARGET xsimd)
     find_package(xsimd CONFIG QUIET)
   endif()
-  if(NOT directories AND TARGET xsimd)
+  if(xsimd_FOUND AND xsimd_VERSION VERSION_LESS 8.1)
+    message(STATUS "xsimd ${xsimd_VERSION} is too old: 8.1 or newer is needed")
+  elseif(NOT directories AND TARGET xsimd)
     get_target_property(directories xsimd INTERFACE_INCLUDE_DIRECTORIES)
   elseif(NOT directories)
     find_path(MOEVIT_XSIMD_HEADERS xsimd/xsimd.hpp)
@@ -89,7 +90,7 @@ function(moevit_find_image found reason)
     endif()
   endforeach()
   list(JOIN missing " and " names)
-  moevit_report("${missing}" "${names} not found (Debian: libjpeg-dev, libpng-dev, zlib1g-dev)")
+  moevit_report("${missing}" "${names} not found (Debian: libjpeg62-turbo-dev, libpng-dev, zlib1g-dev)")
 endfunction()
 
 # libzip's own package file is not used: Debian's names tools that its -dev package does not bring.
