@@ -1,0 +1,150 @@
+/// PNG images through libpng. Component `image`.
+#pragma once
+
+#include <moevit/core/error.hpp>
+#include <moevit/io/image_view.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+#include <png.h>
+
+namespace moevit {
+namespace detail {
+
+inline constexpr std::uint8_t png_signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+
+/// libpng reports errors by not returning. Each call of it sits in a member function that holds nothing with a
+/// destructor, returns false after a jump, and leaves the reason in message().
+class PngDecoder {
+ public:
+  explicit PngDecoder(std::span<const std::uint8_t> bytes) : unread_(bytes) {
+    png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, stop, ignore_warning);
+    if (png_ != nullptr) info_ = png_create_info_struct(png_);
+    if (info_ == nullptr) keep("no memory");
+  }
+  PngDecoder(const PngDecoder&) = delete;
+  PngDecoder& operator=(const PngDecoder&) = delete;
+  ~PngDecoder() { png_destroy_read_struct(&png_, &info_, nullptr); }
+
+  const char* message() const { return message_; }
+  Index height() const { return static_cast<Index>(png_get_image_height(png_, info_)); }
+  Index width() const { return static_cast<Index>(png_get_image_width(png_, info_)); }
+  /// Of the pixels that read_row writes.
+  Index channels() const { return png_get_channels(png_, info_); }
+  int passes() const { return passes_; }
+
+  bool read_header(const ImageLimits& limits) {
+    if (info_ == nullptr || setjmp(png_jmpbuf(png_))) return false;
+    png_set_read_fn(png_, this, read_bytes);
+    png_set_crc_action(png_, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
+    png_set_benign_errors(png_, 0);  // none is harmless
+    png_set_user_limits(png_, clamp_side(limits.max_width), clamp_side(limits.max_height));
+    png_set_chunk_malloc_max(png_, static_cast<png_alloc_size_t>(limits.max_decoder_bytes));
+    // Profiles, text, times and the like are of no use here, and often slightly wrong: only their checksums are read.
+    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
+    png_read_info(png_, info_);
+    return true;
+  }
+
+  /// Sets up 8-bit grey or RGB.
+  bool start() {
+    if (setjmp(png_jmpbuf(png_))) return false;
+    const int type = png_get_color_type(png_, info_);
+    png_set_strip_16(png_);
+    if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png_);
+    if (type == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(png_);
+    png_set_strip_alpha(png_);
+    passes_ = png_set_interlace_handling(png_);
+    png_read_update_info(png_, info_);
+    return true;
+  }
+
+  /// Call for all rows, as often as there are passes.
+  bool read_row(std::uint8_t* row) {
+    if (setjmp(png_jmpbuf(png_))) return false;
+    png_read_row(png_, row, nullptr);
+    return true;
+  }
+
+  /// Reads to the end of the image, where a cut file is found out.
+  bool finish() {
+    if (setjmp(png_jmpbuf(png_))) return false;
+    png_read_end(png_, nullptr);
+    return true;
+  }
+
+ private:
+  static png_uint_32 clamp_side(Index side) {
+    return static_cast<png_uint_32>(std::clamp<Index>(side, 1, PNG_UINT_31_MAX));
+  }
+  void keep(const char* message) { std::snprintf(message_, sizeof message_, "%s", message); }
+
+  [[noreturn]] static void stop(png_structp png, png_const_charp message) {
+    static_cast<PngDecoder*>(png_get_error_ptr(png))->keep(message);
+    png_longjmp(png, 1);
+  }
+  static void ignore_warning(png_structp, png_const_charp) {}
+
+  static void read_bytes(png_structp png, png_bytep out, std::size_t count) {
+    auto& unread = static_cast<PngDecoder*>(png_get_io_ptr(png))->unread_;
+    if (count > unread.size()) png_error(png, "the file ends early");
+    std::memcpy(out, unread.data(), count);
+    unread = unread.subspan(count);
+  }
+
+  std::span<const std::uint8_t> unread_;
+  png_structp png_ = nullptr;
+  png_infop info_ = nullptr;
+  int passes_ = 1;
+  char message_[256] = {};
+};
+
+/// The size in the header, before libpng sees it: its own refusal does not say what was found.
+inline void check_png_size(std::span<const std::uint8_t> bytes, const ImageLimits& limits, std::string_view where) {
+  constexpr std::size_t width_offset = 16;  // signature 8, length 4, "IHDR" 4
+  if (bytes.size() < width_offset + 8) fail(where, ": PNG: the file ends early");
+  if (std::memcmp(bytes.data() + 12, "IHDR", 4) != 0) fail(where, ": PNG: does not begin with a header (IHDR)");
+  const auto number = [&](std::size_t offset) {
+    Index value = 0;
+    for (std::size_t i = 0; i < 4; ++i) value = value << 8 | bytes[offset + i];
+    return value;
+  };
+  check_image_size(number(width_offset + 4), number(width_offset), limits, where);
+}
+
+}  // namespace detail
+
+inline bool is_png(std::span<const std::uint8_t> bytes) {
+  return bytes.size() >= sizeof detail::png_signature &&
+         std::memcmp(bytes.data(), detail::png_signature, sizeof detail::png_signature) == 0;
+}
+
+/// A PNG image as grey (1 channel) or RGB. Palettes become RGB, 1, 2 and 4 bits are spread to 0..255, of 16 bits the
+/// high byte is kept. Alpha and transparent colours are dropped, not blended: the stored colours come out, as from
+/// Pillow's convert("RGB").
+/// Throws Error, naming `where`, for damaged or cut files, wrong checksums in any chunk, and beyond the limits, which are
+/// checked before memory is taken.
+inline Image decode_png(std::span<const std::uint8_t> bytes, const ImageLimits& limits = {}, std::string_view where = "image") {
+  if (!is_png(bytes)) fail(where, ": not a PNG file");
+  detail::check_png_size(bytes, limits, where);
+  detail::PngDecoder decoder(bytes);
+  const auto check = [&](bool done) {
+    if (!done) fail(where, ": PNG: ", decoder.message());
+  };
+  check(decoder.read_header(limits));
+  check(decoder.start());
+  Image image(decoder.height(), decoder.width(), decoder.channels());
+  for (int pass = 0; pass < decoder.passes(); ++pass) {
+    for (Index y = 0; y < image.height(); ++y) check(decoder.read_row(image.row(y)));
+  }
+  check(decoder.finish());
+  return image;
+}
+
+}  // namespace moevit

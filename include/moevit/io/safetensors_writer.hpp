@@ -1,0 +1,96 @@
+/// Writes safetensors files: same contents, same bytes.
+#pragma once
+
+#include <moevit/core/error.hpp>
+#include <moevit/io/atomic_file.hpp>
+#include <moevit/io/tensor_file.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moevit {
+
+namespace detail {
+
+/// Bytes the tensor's shape and type ask for.
+inline Index stored_bytes(const StoredTensor& tensor) {
+  const Index bits = data_type_bits(tensor.type);
+  Shape sizes = tensor.shape;
+  sizes.push_back(bits);
+  const auto product = checked_product(sizes);
+  if (bits == 0 || !product || *product % 8 != 0)
+    fail("tensor '", tensor.name, "': cannot be written as ", tensor.type, " ", to_string(tensor.shape));
+  return *product / 8;
+}
+
+/// Length and text of the header, padded with spaces so that the data begins at a multiple of 8.
+inline std::string safetensors_header(const std::vector<StoredTensor>& tensors, const TensorFile::Metadata& metadata) {
+  std::string text = "{";
+  const auto add = [&](const std::string& name, const nlohmann::ordered_json& value) {
+    if (text.size() > 1) text += ',';
+    text += nlohmann::json(name).dump() + ':' + value.dump();
+  };
+  if (!metadata.empty()) add("__metadata__", metadata);
+  Index position = 0;
+  for (const StoredTensor& tensor : tensors) {
+    const Index end = position + stored_bytes(tensor);
+    add(tensor.name, {{"dtype", tensor.type}, {"shape", tensor.shape}, {"data_offsets", {position, end}}});
+    position = end;
+  }
+  text += '}';
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  std::string length(8, '\0');
+  const std::uint64_t size = text.size();
+  static_assert(std::endian::native == std::endian::little);
+  std::memcpy(length.data(), &size, 8);
+  return length + text;
+}
+
+}  // namespace detail
+
+/// Writes tensors, ordered by falling element size and then by name, so that every one is aligned. `bytes_of(tensor)`
+/// gives the bytes of one tensor when it is its turn, so that they need not all be in memory. The file appears whole or
+/// not at all. Throws Error for names that occur twice or are not UTF-8, for bytes that do not fit the shape, and when
+/// the system cannot write.
+template <class BytesOf>
+void write_safetensors(const std::filesystem::path& path, std::vector<StoredTensor> tensors,
+                       const TensorFile::Metadata& metadata, BytesOf bytes_of) {
+  std::sort(tensors.begin(), tensors.end(), [](const StoredTensor& a, const StoredTensor& b) {
+    const Index bits_a = data_type_bits(a.type), bits_b = data_type_bits(b.type);
+    return bits_a != bits_b ? bits_a > bits_b : a.name < b.name;
+  });
+  TensorFile(path, nullptr, tensors);  // refuses names that occur twice
+  std::string header;
+  try {
+    header = detail::safetensors_header(tensors, metadata);
+  } catch (const nlohmann::json::exception& error) {
+    fail(path.string(), ": a name or a metadata text cannot be written: ", error.what());
+  }
+  AtomicFile file(path);
+  file.write(header);
+  for (const StoredTensor& tensor : tensors) {
+    const std::span<const std::byte> bytes = bytes_of(tensor);
+    if (std::ssize(bytes) != detail::stored_bytes(tensor))
+      fail(path.string(), ": tensor '", tensor.name, "': expected ", detail::stored_bytes(tensor), " bytes for ",
+           tensor.type, " ", to_string(tensor.shape), ", found ", bytes.size());
+    file.write(bytes);
+  }
+  file.commit();
+}
+
+/// Writes tensors whose bytes are at hand.
+inline void write_safetensors(const std::filesystem::path& path, std::vector<StoredTensor> tensors,
+                              const TensorFile::Metadata& metadata = {}) {
+  write_safetensors(path, std::move(tensors), metadata, [](const StoredTensor& tensor) { return tensor.bytes; });
+}
+
+}  // namespace moevit
