@@ -1,0 +1,38 @@
+# cmake -DCOMPILER= -DSOURCE= -DINCLUDE= -DSYSTEM_INCLUDE= -P check_pair.cmake: see CMakeLists.txt.
+cmake_minimum_required(VERSION 3.24)
+file(STRINGS "${SOURCE}" expectations REGEX "^// expect: ")
+file(STRINGS "${SOURCE}" failing_flags REGEX "^// failing flags: ")
+if(NOT expectations)
+  message(FATAL_ERROR "${SOURCE} has no line '// expect: <sentence>'")
+endif()
+list(TRANSFORM expectations REPLACE "^// expect: " "")
+list(TRANSFORM failing_flags REPLACE "^// failing flags: " "")
+
+set(flags -std=c++20 -fsyntax-only)
+foreach(directory IN LISTS INCLUDE)
+  list(APPEND flags "-I${directory}")
+endforeach()
+set(implicit_directories /usr/include)  # as a system directory it would hide the compiler's own headers
+foreach(directory IN LISTS SYSTEM_INCLUDE)
+  if(NOT directory IN_LIST implicit_directories)
+    list(APPEND flags -isystem "${directory}")
+  endif()
+endforeach()
+
+execute_process(COMMAND "${COMPILER}" ${flags} "${SOURCE}" RESULT_VARIABLE result ERROR_VARIABLE diagnostics)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "${SOURCE} must compile without MUST_NOT_COMPILE:\n${diagnostics}")
+endif()
+
+separate_arguments(failing_flags)
+execute_process(COMMAND "${COMPILER}" ${flags} -DMUST_NOT_COMPILE ${failing_flags} "${SOURCE}"
+                RESULT_VARIABLE result ERROR_VARIABLE diagnostics)
+if(result EQUAL 0)
+  message(FATAL_ERROR "${SOURCE} compiles with MUST_NOT_COMPILE; expected: ${expectations}")
+endif()
+foreach(sentence IN LISTS expectations)
+  string(FIND "${diagnostics}" "${sentence}" position)
+  if(position EQUAL -1)
+    message(FATAL_ERROR "${SOURCE} fails without saying '${sentence}':\n${diagnostics}")
+  endif()
+endforeach()
