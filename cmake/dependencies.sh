@@ -35,3 +35,13 @@ need_packages() {
   $as_root apt-get update -qq && $as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends $missing >/dev/null || die "apt-get could not install $missing"
 }
+
+# build_programs <name> <cmake arguments>...: an optimised build for this machine in build/<name>.
+build_programs() {
+  local directory="build/$1" log="build/$1.log"
+  shift
+  mkdir -p "$directory"
+  say "building $directory"
+  cmake -S . -B "$directory" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOEVIT_ARCH=native "$@" >"$log" 2>&1 &&
+    cmake --build "$directory" --parallel "$(nproc)" >"$log" 2>&1 || { cat "$log" && die "the build in $directory failed"; }
+}
