@@ -16,20 +16,17 @@ namespace moevit {
 /// What a parameter is for; storage policies, decay masks and upcycling ask for it.
 enum class Role : unsigned char { embedding, norm, attention, mlp, expert, router, head };
 
-/// Where the elements of a parameter lie: `stack` matrices of rows x cols, each cut into panels of `panel` columns
+/// Where the elements of one matrix of a parameter lie: rows x cols, cut into panels of `panel` columns
 /// (see simd/packed.hpp), of which the parameter takes the columns from `first_column` on. panel = 0: plain row-major.
 struct ParameterLayout {
-  Index stack = 1;         // matrices behind one another, e.g. experts
-  Index stack_stride = 0;  // elements between two of them
   Index rows = 1;
   Index cols = 0;
   Index first_column = 0;
   Index panel = 0;
 
-  Index offset(Index matrix, Index row, Index col) const {
+  Index offset(Index row, Index col) const {
     const Index c = first_column + col;
-    if (panel == 0) return matrix * stack_stride + row * cols + c;
-    return matrix * stack_stride + (c / panel) * rows * panel + row * panel + c % panel;
+    return panel == 0 ? row * cols + c : (c / panel) * rows * panel + row * panel + c % panel;
   }
 };
 
@@ -40,8 +37,8 @@ struct BasicParameter {
   std::string name;  // parts joined by dots, "blocks.0.attention.query.kernel"
   Shape shape;
   Role role = Role::mlp;
-  T* data = nullptr;
-  ParameterLayout layout;
+  std::vector<T*> matrices;  // where each matrix of the stack begins: one, or one per expert
+  ParameterLayout layout;    // of each of them
 
   Index size() const { return element_count(shape); }
 
@@ -50,13 +47,13 @@ struct BasicParameter {
     requires(!std::is_const_v<T>)
   {
     check(values.size());
-    for_each_offset([&](Index i, Index offset) { data[offset] = values[static_cast<std::size_t>(i)]; });
+    visit_elements([&](std::size_t i, T& element) { element = values[i]; });
   }
 
   /// Writes the values in logical order. Throws Error when the room is not size().
   void copy_to(std::span<float> values) const {
     check(values.size());
-    for_each_offset([&](Index i, Index offset) { values[static_cast<std::size_t>(i)] = data[offset]; });
+    visit_elements([&](std::size_t i, T& element) { values[i] = element; });
   }
 
   /// The values in logical order.
@@ -72,11 +69,11 @@ struct BasicParameter {
       fail("parameter ", name, ": expected ", size(), " values for shape ", to_string(shape), ", found ", count);
   }
   template <class Visit>
-  void for_each_offset(Visit visit) const {
-    Index i = 0;
-    for (Index matrix = 0; matrix < layout.stack; ++matrix)
+  void visit_elements(Visit visit) const {
+    std::size_t i = 0;
+    for (T* matrix : matrices)
       for (Index row = 0; row < layout.rows; ++row)
-        for (Index col = 0; col < layout.cols; ++col) visit(i++, layout.offset(matrix, row, col));
+        for (Index col = 0; col < layout.cols; ++col) visit(i++, matrix[layout.offset(row, col)]);
   }
 };
 

@@ -27,8 +27,11 @@ class MatrixView : public Eigen::Map<RowMajorMatrix, Eigen::Unaligned, Eigen::Ou
   MatrixView(float* data, Index rows, Index cols) : MatrixView(data, rows, cols, cols) {}
   MatrixView(const MatrixView&) = default;
   using Base::operator=;
+  // A view is a pointer: a const view of floats that may be written is as good as any.
+  float* data() const { return const_cast<float*>(Base::data()); }
+  float& operator()(Index row, Index col) const { return row_data(row)[col]; }
   Index stride() const { return this->outerStride(); }
-  float* row_data(Index row) const { return const_cast<float*>(this->data()) + row * stride(); }
+  float* row_data(Index row) const { return data() + row * stride(); }
   MatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
 };
 

@@ -1,0 +1,71 @@
+/// Threads are the caller's: the executor concept, a serial executor and a reference to any executor.
+#pragma once
+
+#include <moevit/core/tensor.hpp>
+
+#include <concepts>
+#include <memory>
+#include <type_traits>
+
+namespace moevit {
+
+/// A reference to a callable `void(Index task, Index worker)`; it does not own it.
+class TaskRef {
+ public:
+  template <class F>
+    requires(!std::same_as<std::remove_cvref_t<F>, TaskRef>)
+  TaskRef(F&& f)
+      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
+        call_([](void* object, Index task, Index worker) {
+          (*static_cast<std::remove_reference_t<F>*>(object))(task, worker);
+        }) {}
+  void operator()(Index task, Index worker) const { call_(object_, task, worker); }
+
+ private:
+  void* object_;
+  void (*call_)(void*, Index, Index);
+};
+
+/// Something that runs tasks: run(n, f) calls f(task, worker) once for each task of 0..n-1, with worker in
+/// 0..workers()-1 and never two calls with one worker at a time, returns when all are done, and passes on an exception
+/// of a task. Which worker runs a task does not change any result of this library.
+template <class E>
+concept Executor = requires(E& executor, Index tasks, TaskRef task) {
+  { executor.workers() } -> std::convertible_to<Index>;
+  executor.run(tasks, task);
+};
+
+/// Runs everything on the calling thread.
+struct SerialExecutor {
+  Index workers() const { return 1; }
+  void run(Index tasks, TaskRef task) const {
+    for (Index i = 0; i < tasks; ++i) task(i, 0);
+  }
+};
+
+/// A reference to an executor of any type, which must outlive it. Without one: serial.
+class ExecutorRef {
+ public:
+  ExecutorRef() = default;
+  template <Executor E>
+    requires(!std::same_as<std::remove_cvref_t<E>, ExecutorRef>)
+  ExecutorRef(E& executor)
+      : object_(std::addressof(executor)),
+        workers_(static_cast<Index>(executor.workers())),
+        run_([](void* object, Index tasks, TaskRef task) { static_cast<E*>(object)->run(tasks, task); }) {}
+
+  Index workers() const { return workers_; }
+  void run(Index tasks, TaskRef task) const {
+    if (run_ && tasks > 1)
+      run_(object_, tasks, task);
+    else
+      SerialExecutor{}.run(tasks, task);
+  }
+
+ private:
+  void* object_ = nullptr;
+  Index workers_ = 1;
+  void (*run_)(void*, Index, TaskRef) = nullptr;
+};
+
+}  // namespace moevit

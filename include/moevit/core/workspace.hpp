@@ -1,0 +1,68 @@
+/// What a layer computes with: scratch memory and an executor.
+#pragma once
+
+#include <moevit/core/arena.hpp>
+#include <moevit/core/executor.hpp>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace moevit {
+
+/// Bytes of scratch: what all workers share, and what each of them has for itself.
+struct ScratchBytes {
+  Index shared = 0;
+  Index per_worker = 0;
+
+  constexpr Index total(Index workers) const { return shared + workers * per_worker; }
+};
+
+/// Scratch of parts that run one after the other: the larger of each.
+constexpr ScratchBytes one_after_the_other(ScratchBytes a, ScratchBytes b) {
+  return {std::max(a.shared, b.shared), std::max(a.per_worker, b.per_worker)};
+}
+
+/// Rows of the largest block when `rows` rows are cut into as few blocks of at most `most` as possible.
+constexpr Index largest_block(Index rows, Index most) { return rows == 0 ? 0 : ceil_div(rows, ceil_div(rows, most)); }
+
+/// Scratch arenas (one shared, one per worker) and the executor that runs tasks on them.
+class Workspace {
+ public:
+  Workspace(ScratchBytes bytes, ExecutorRef executor = {})
+      : shared_(bytes.shared),
+        workers_(static_cast<std::size_t>(executor.workers()), Arena(bytes.per_worker)),
+        executor_(executor) {}
+
+  Arena& shared() { return shared_; }
+  const Arena& shared() const { return shared_; }
+  const std::vector<Arena>& worker_arenas() const { return workers_; }
+  Index workers() const { return executor_.workers(); }
+
+  /// f(task, arena of the worker) for each task of 0..tasks-1, in any order and on any worker.
+  template <class F>
+  void parallel(Index tasks, F&& f) {
+    executor_.run(tasks, [&](Index task, Index worker) {
+      Arena& arena = workers_[static_cast<std::size_t>(worker)];
+      const Arena::Scope scope(arena);
+      f(task, arena);
+    });
+  }
+
+  /// f(first row, rows, arena) over blocks of at most `most` rows of nearly equal height, at least one per worker.
+  template <class F>
+  void parallel_rows(Index rows, Index most, F&& f) {
+    const Index blocks = std::max(ceil_div(rows, most), std::min(workers(), rows));
+    parallel(blocks, [&](Index block, Arena& arena) {
+      const Index first = rows * block / blocks;
+      f(first, rows * (block + 1) / blocks - first, arena);
+    });
+  }
+
+ private:
+  Arena shared_;
+  std::vector<Arena> workers_;
+  ExecutorRef executor_;
+};
+
+}  // namespace moevit

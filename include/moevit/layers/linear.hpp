@@ -1,0 +1,68 @@
+/// y = x W + b with W in panels.
+#pragma once
+
+#include <moevit/core/aligned_buffer.hpp>
+#include <moevit/core/parameter.hpp>
+#include <moevit/core/workspace.hpp>
+#include <moevit/simd/gemm.hpp>
+
+namespace moevit {
+
+/// The pointer type that a parameter of an object of type Self has: const float for a const object.
+template <class Self>
+using ParameterValue = std::conditional_t<std::is_const_v<Self>, const float, float>;
+
+/// Stands where a part of a layer or model is absent.
+struct Nothing {};
+
+/// Makes a row-major parameter of any shape.
+template <class T>
+BasicParameter<T> plain_parameter(std::string name, T* data, Shape shape, Role role) {
+  const Index count = element_count(shape);
+  return {std::move(name), std::move(shape), role, {data}, {.rows = 1, .cols = count, .first_column = 0, .panel = 0}};
+}
+
+/// A vector of `count` floats, padded with zeros to whole registers and panels.
+inline AlignedBuffer<float> padded_vector(Index count) { return AlignedBuffer<float>(round_up(count, 2 * simd::lanes<simd::DefaultArch>)); }
+
+/// A fully connected layer, inputs x outputs, input-major (y = x W + b). Every layer lists its parameters by
+/// `each_parameter(layer, prefix, visit)`, which calls visit(BasicParameter) in a fixed order.
+template <Index inputs, Index outputs, bool has_bias = true>
+class Linear {
+  static_assert(inputs > 0 && outputs > 0, "Linear: widths must be positive");
+
+ public:
+  Linear() : kernel_(simd::packed_size(inputs, outputs)), bias_(has_bias ? padded_vector(outputs) : AlignedBuffer<float>()) {}
+
+  simd::PackedView kernel() const { return {kernel_.data(), inputs, outputs, simd::panel_width(outputs)}; }
+  const float* bias() const { return has_bias ? bias_.data() : nullptr; }
+
+  /// y = epilogue(x W + b) for a block of rows, on the calling thread; the epilogue's own bias is replaced.
+  void forward(ConstMatrixView x, MatrixView y, simd::Epilogue epilogue = {}) const {
+    epilogue.bias = bias();
+    simd::gemm(x.rows(), x.data(), x.stride(), kernel(), epilogue, y.data(), y.stride());
+  }
+
+  template <class Self, class Visit>
+  static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {
+    visit(columns(self, join_name(prefix, "kernel"), 0, outputs, role));
+    if constexpr (has_bias) visit(bias_columns(self, join_name(prefix, "bias"), 0, outputs, role));
+  }
+
+  /// `count` columns of the kernel as a parameter of its own, shape {inputs, count}.
+  template <class Self>
+  static BasicParameter<ParameterValue<Self>> columns(Self& self, std::string name, Index first, Index count, Role role) {
+    const ParameterLayout layout{.rows = inputs, .cols = count, .first_column = first, .panel = simd::panel_width(outputs)};
+    return {std::move(name), {inputs, count}, role, {self.kernel_.data()}, layout};
+  }
+  template <class Self>
+  static BasicParameter<ParameterValue<Self>> bias_columns(Self& self, std::string name, Index first, Index count, Role role) {
+    return plain_parameter<ParameterValue<Self>>(std::move(name), self.bias_.data() + first, {count}, role);
+  }
+
+ private:
+  AlignedBuffer<float> kernel_;
+  AlignedBuffer<float> bias_;
+};
+
+}  // namespace moevit

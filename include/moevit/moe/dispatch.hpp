@@ -1,0 +1,96 @@
+/// Executes a plan: gathers the rows of each expert, computes exactly those, and combines them by token.
+#pragma once
+
+#include <moevit/core/workspace.hpp>
+#include <moevit/moe/expert_bank.hpp>
+#include <moevit/moe/plan.hpp>
+#include <moevit/moe/routing.hpp>
+#include <moevit/simd/rows.hpp>
+
+#include <atomic>
+
+namespace moevit {
+
+/// A block of rows of one expert: the unit of work.
+struct ExpertTask {
+  std::int32_t expert = 0;
+  std::int32_t first_row = 0;
+  std::int32_t rows = 0;
+};
+
+/// Bytes of shared scratch for a plan of at most `rows` rows: every row's output, and the list of tasks.
+template <class B>
+constexpr Index dispatch_shared_bytes(Index rows, Index experts) {
+  return arena_bytes<float>(rows * B::dim) + arena_bytes<ExpertTask>(experts + rows);
+}
+
+/// Bytes of scratch of a worker: gathered rows, and what an expert needs for them.
+template <class B>
+constexpr Index dispatch_worker_bytes(Index rows) {
+  const Index block = std::min(rows, Index{B::block_rows});
+  return arena_bytes<float>(block * B::dim) + B::scratch_bytes(block);
+}
+
+/// Cuts the plan's rows into tasks of at most `most` rows; returns their number. An expert without rows makes no task.
+inline Index list_tasks(const SparsePlan& plan, Index most, ExpertTask* tasks) {
+  Index count = 0;
+  for (int expert = 0; expert < plan.experts(); ++expert) {
+    const Index rows = plan.kept(expert), first = plan.first_row(expert);
+    const Index blocks = ceil_div(rows, most);
+    for (Index block = 0; block < blocks; ++block) {
+      const Index begin = rows * block / blocks;
+      tasks[count++] = {expert, static_cast<std::int32_t>(first + begin), static_cast<std::int32_t>(rows * (block + 1) / blocks - begin)};
+    }
+  }
+  return count;
+}
+
+/// The input rows of a task: a view of x where they are consecutive tokens, else gathered into `room` (rows x D).
+inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& task, ConstMatrixView x, bool bf16, float* room) {
+  const std::int32_t* tokens = plan.row_tokens().data() + task.first_row;
+  const bool consecutive = tokens[task.rows - 1] - tokens[0] == task.rows - 1;
+  if (consecutive && !bf16) return x.rows_of(tokens[0], task.rows);
+  for (Index row = 0; row < task.rows; ++row) {
+    float* target = room + row * x.cols();
+    std::copy_n(x.row_data(tokens[row]), x.cols(), target);
+    if (bf16) simd::round_row_to_bf16(target, x.cols());
+  }
+  return {room, task.rows, x.cols()};
+}
+
+/// outputs[row] = expert(x[token of row]) for every row of the plan, and nothing else; returns the rows multiplied.
+/// x: tokens x D, outputs: plan.rows() x D. bf16: rows are rounded to bfloat16 before and after the expert.
+template <Bank B>
+Index run_experts(const SparsePlan& plan, const B& bank, ConstMatrixView x, MatrixView outputs, bool bf16, ExpertTask* tasks,
+                  Workspace& workspace) {
+  const Index most = std::clamp(ceil_div(plan.rows(), workspace.workers()), Index{1}, Index{B::block_rows});
+  std::atomic<Index> multiplied = 0;
+  workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
+    const ExpertTask& task = tasks[number];
+    float* room = arena.take<float>(task.rows * B::dim);
+    const MatrixView y = outputs.rows_of(task.first_row, task.rows);
+    bank.forward(task.expert, gather_rows(plan, task, x, bf16, room), y, arena);
+    if (bf16)
+      for (Index row = 0; row < task.rows; ++row) simd::round_row_to_bf16(y.row_data(row), B::dim);
+    multiplied.fetch_add(task.rows, std::memory_order_relaxed);
+  });
+  return multiplied;
+}
+
+/// y[token] += scale * sum over its rows, experts rising, of gate * outputs[row]. A token without rows stays as it is.
+/// `scale` (layer scale, one float per column) may be null. outputs: plan.rows() x D, y: tokens x D.
+inline void combine(const SparsePlan& plan, ConstMatrixView outputs, const float* scale, MatrixView y, Workspace& workspace) {
+  const Index dim = y.cols();
+  workspace.parallel_rows(plan.tokens(), 256, [&](Index first, Index count, Arena&) {
+    for (Index token = first; token < first + count; ++token)
+      for (const TokenRow& entry : plan.rows_of_token(static_cast<int>(token))) {
+        const float* output = outputs.row_data(entry.row);
+        if (scale)
+          for (Index i = 0; i < dim; ++i) y(token, i) += scale[i] * (entry.gate * output[i]);
+        else
+          simd::add_scaled_row(entry.gate, output, dim, y.row_data(token));
+      }
+  });
+}
+
+}  // namespace moevit

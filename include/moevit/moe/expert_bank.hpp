@@ -1,0 +1,78 @@
+/// The experts of one sparse block.
+#pragma once
+
+#include <moevit/layers/mlp.hpp>
+
+#include <concepts>
+#include <vector>
+
+namespace moevit {
+
+/// An expert: widths dim -> dim, computing blocks of at most `block_rows` rows on the calling thread.
+template <class X>
+concept Expert = requires(const X& expert, ConstMatrixView x, MatrixView y, Arena& arena) {
+  { X::dim } -> std::convertible_to<Index>;
+  { X::block_rows } -> std::convertible_to<Index>;
+  { X::scratch_bytes(Index{1}) } -> std::convertible_to<Index>;
+  expert.forward(x, y, arena);
+};
+
+/// Experts that are computed one at a time: forward(expert, x, y, arena) takes a block of at most `block_rows` rows.
+template <class B>
+concept Bank = requires(const B& bank, ConstMatrixView x, MatrixView y, Arena& arena) {
+  { B::dim } -> std::convertible_to<Index>;
+  { B::block_rows } -> std::convertible_to<Index>;
+  { B::scratch_bytes(Index{1}) } -> std::convertible_to<Index>;
+  { bank.experts() } -> std::convertible_to<Index>;
+  bank.forward(Index{0}, x, y, arena);
+};
+
+/// Lists the same parameters of many experts as single parameters with a leading expert axis.
+template <class List>
+void each_stacked_parameter(Index experts, List list, auto&& visit) {
+  auto stacked = list(Index{0});
+  for (auto& parameter : stacked) parameter.shape.insert(parameter.shape.begin(), experts);
+  for (Index expert = 1; expert < experts; ++expert) {
+    auto own = list(expert);
+    for (std::size_t i = 0; i < stacked.size(); ++i) stacked[i].matrices.push_back(own[i].matrices.front());
+  }
+  for (auto& parameter : stacked) visit(std::move(parameter));
+}
+
+/// E independent experts, each with weights of its own.
+template <class X>
+class ExpertBank {
+  static_assert(Expert<X>, "ExpertBank: the expert must have dim, block_rows, scratch_bytes(rows) and forward(x, y, arena)");
+
+ public:
+  static constexpr Index dim = X::dim;
+  static constexpr Index block_rows = X::block_rows;
+
+  explicit ExpertBank(Index experts) : experts_(static_cast<std::size_t>(experts)) {}
+
+  static constexpr Index scratch_bytes(Index rows) { return X::scratch_bytes(rows); }
+  Index experts() const { return static_cast<Index>(experts_.size()); }
+  X& expert(Index number) { return experts_[static_cast<std::size_t>(number)]; }
+  const X& expert(Index number) const { return experts_[static_cast<std::size_t>(number)]; }
+
+  /// y = expert(x) for a block of rows.
+  void forward(Index number, ConstMatrixView x, MatrixView y, Arena& arena) const { expert(number).forward(x, y, arena); }
+
+  template <class Self, class Visit>
+  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+    using T = ParameterValue<Self>;
+    each_stacked_parameter(
+        self.experts(),
+        [&](Index number) {
+          std::vector<BasicParameter<T>> list;
+          X::each_parameter(self.expert(number), prefix, Role::expert, [&](auto&& parameter) { list.push_back(std::move(parameter)); });
+          return list;
+        },
+        visit);
+  }
+
+ private:
+  std::vector<X> experts_;
+};
+
+}  // namespace moevit

@@ -1,0 +1,47 @@
+/// From tokens to gates: logits, noise, softmax.
+#pragma once
+
+#include <moevit/core/workspace.hpp>
+#include <moevit/moe/routing_options.hpp>
+#include <moevit/simd/gemm.hpp>
+#include <moevit/simd/softmax.hpp>
+
+#include <cmath>
+
+namespace moevit {
+
+/// logits = x W + bias, in float32. x: rows x D, logits: rows x E. `bias` may be null, else it is padded to whole panels.
+inline void router_logits(ConstMatrixView x, const simd::PackedView& kernel, const float* bias, MatrixView logits,
+                          Workspace& workspace) {
+  const simd::Epilogue epilogue{.bias = bias};
+  workspace.parallel_rows(x.rows(), 256, [&](Index first, Index rows, Arena&) {
+    simd::gemm(rows, x.row_data(first), x.stride(), kernel, epilogue, logits.row_data(first), logits.stride());
+  });
+}
+
+/// noisy = logits + noise_std / choices * unit, where `choices` is the number of experts a token can choose from.
+/// Source: V-MoE; the paper's "noise 1.0" is a standard deviation of 1/E.
+inline void add_noise(ConstMatrixView logits, std::span<const float> unit, double noise_std, Index choices, MatrixView noisy) {
+  const float deviation = static_cast<float>(noise_std / static_cast<double>(choices));
+  for (Index row = 0; row < logits.rows(); ++row)
+    for (Index col = 0; col < logits.cols(); ++col)
+      noisy(row, col) = logits(row, col) + deviation * unit[static_cast<std::size_t>(row * logits.cols() + col)];
+}
+
+/// gates = softmax of each row of the logits.
+inline void softmax_gates(ConstMatrixView logits, MatrixView gates, Workspace& workspace) {
+  workspace.parallel_rows(logits.rows(), 1024, [&](Index first, Index rows, Arena&) {
+    for (Index row = first; row < first + rows; ++row)
+      simd::softmax_row(logits.row_data(row), logits.cols(), 1.f, gates.row_data(row));
+  });
+}
+
+/// Throws Error naming the block and the token when a gate is not finite.
+inline void check_gates(ConstMatrixView gates, int block) {
+  for (Index row = 0; row < gates.rows(); ++row)
+    for (Index col = 0; col < gates.cols(); ++col)
+      if (!std::isfinite(gates(row, col)))
+        fail("router of block ", block, ": expected finite gates, found ", gates(row, col), " for token ", row, ", expert ", col);
+}
+
+}  // namespace moevit

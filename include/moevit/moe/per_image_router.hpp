@@ -1,0 +1,75 @@
+/// The router of a Mobile V-MoE: one decision per image for all sparse blocks.
+#pragma once
+
+#include <moevit/layers/linear.hpp>
+#include <moevit/moe/gates.hpp>
+#include <moevit/moe/random_gates.hpp>
+#include <moevit/moe/routing.hpp>
+#include <moevit/simd/rows.hpp>
+
+namespace moevit {
+
+/// Adds the k experts of every image to the plan: all tokens of an image go to the same experts, nothing is dropped.
+/// gates: images x E. Slots number the tokens of an expert.
+inline void assign_images(ConstMatrixView gates, Index tokens_per_image, const RoutingOptions& options, SparsePlan& plan,
+                          AssignScratch& scratch) {
+  const Index experts = gates.cols(), images = gates.rows();
+  if (options.selected < 1 || options.selected > experts)
+    fail("routing: expected 1 to ", experts, " selected experts, found ", options.selected);
+  plan.start(images * tokens_per_image, experts, 1, images * tokens_per_image);
+  scratch.filled.assign(static_cast<std::size_t>(experts), 0);
+  for (Index token = 0; token < images * tokens_per_image; ++token)
+    detail::visit_largest(gates.row_data(token / tokens_per_image), experts, options.selected, [&](Index rank, Index expert, float gate) {
+      const std::int32_t slot = scratch.filled[static_cast<std::size_t>(expert)]++;
+      plan.add({static_cast<std::int32_t>(token), static_cast<std::int32_t>(rank), static_cast<std::int32_t>(expert), slot, gate});
+    });
+  weigh_choices(options, plan);
+  plan.finish();
+}
+
+/// logits = r W + b, r the mean over an image's tokens or its first token; gates = softmax; the k largest.
+/// It reads the residual stream that enters the first sparse block, without a norm. Source: Daxberger et al. 2023.
+template <Index dim_, Index experts_, RouterInput input = RouterInput::mean>
+class PerImageRouter {
+ public:
+  static constexpr Index dim = dim_;
+  static constexpr Index experts = experts_;
+  static constexpr RouterScope scope = RouterScope::model;
+  static constexpr Index parameter_count = dim * experts + experts;
+
+  static constexpr Index scratch_bytes(Index images) { return arena_bytes<float>(images * dim); }
+
+  /// Fills routing.plan for all tokens; routing.gates() and logits() are images x E.
+  void route(const RouteRequest& request, Routing& routing) const {
+    const Arena::Scope scope_of_pooled(request.workspace.shared());
+    const MatrixView pooled(request.workspace.shared().template take<float>(request.images * dim), request.images, dim);
+    for (Index image = 0; image < request.images; ++image)
+      pool(request.tokens.rows_of(image * request.tokens_per_image, request.tokens_per_image), pooled.row_data(image));
+    routing.resize(request.images, experts);
+    if (request.wants_random())
+      random_logits(pooled, request.block, request.options.seed, routing.logits());
+    else
+      router_logits(pooled, layer_.kernel(), layer_.bias(), routing.logits(), request.workspace);
+    softmax_gates(routing.logits(), routing.gates(), request.workspace);
+    check_gates(routing.gates(), request.block);
+    assign_images(routing.gates(), request.tokens_per_image, request.options, routing.plan, routing.scratch);
+  }
+
+  template <class Self, class Visit>
+  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+    Linear<dim, experts>::each_parameter(self.layer_, prefix, Role::router, visit);
+  }
+
+ private:
+  static void pool(ConstMatrixView tokens, float* result) {
+    std::fill_n(result, dim, 0.f);
+    const Index count = input == RouterInput::mean ? tokens.rows() : 1;
+    const float weight = 1.f / static_cast<float>(count);
+    for (Index token = 0; token < count; ++token) simd::add_scaled_row(1.f, tokens.row_data(token), dim, result);
+    for (Index i = 0; i < dim; ++i) result[i] *= weight;
+  }
+
+  Linear<dim, experts> layer_;
+};
+
+}  // namespace moevit

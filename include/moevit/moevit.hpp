@@ -1,0 +1,8 @@
+/// Models, routing and inference. Needs Eigen and xsimd only; files and images are in moevit/io/.
+#pragma once
+
+#include <moevit/build_info.hpp>
+#include <moevit/models/vit.hpp>
+#include <moevit/models/vmoe.hpp>
+#include <moevit/moe/losses.hpp>
+#include <moevit/version.hpp>

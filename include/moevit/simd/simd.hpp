@@ -1,0 +1,89 @@
+/// The only header that includes xsimd: batches, the default instruction set, and what differs between its versions.
+#pragma once
+
+#if defined(__FAST_MATH__)
+#error "moevit: -ffast-math changes results and breaks the handling of infinities; compile without it"
+#endif
+
+#include <moevit/core/tensor.hpp>
+
+#include <xsimd/xsimd.hpp>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+
+namespace moevit::simd {
+
+/// The instruction set that the compiler flags allow; every kernel is a template on it, so one binary can test several.
+using DefaultArch = xsimd::default_arch;
+
+template <class Arch>
+using Batch = xsimd::batch<float, Arch>;
+
+/// Floats per batch.
+template <class Arch>
+inline constexpr Index lanes = static_cast<Index>(Batch<Arch>::size);
+
+/// Vector registers that the instruction set has.
+#if defined(__aarch64__)
+template <class Arch>
+inline constexpr int register_count = 32;
+#else
+template <class Arch>
+inline constexpr int register_count = lanes<Arch> == 16 ? 32 : 16;
+#endif
+
+/// Alignment of packed weights and tiles, in bytes.
+inline constexpr std::size_t cache_line_bytes = 64;
+
+/// Sum over the lanes, in a fixed order for one instruction set.
+template <class Arch>
+float reduce_add(const Batch<Arch>& value) {
+#if XSIMD_VERSION_MAJOR >= 9
+  return xsimd::reduce_add(value);
+#else
+  return xsimd::hadd(value);
+#endif
+}
+
+/// Largest lane.
+template <class Arch>
+float reduce_max(const Batch<Arch>& value) {
+  alignas(64) std::array<float, Batch<Arch>::size> values;
+  value.store_aligned(values.data());
+  return *std::max_element(values.begin(), values.end());
+}
+
+/// The lane numbers 0, 1, 2, ...
+template <class Arch>
+Batch<Arch> lane_numbers() {
+  alignas(64) std::array<float, Batch<Arch>::size> values;
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  return Batch<Arch>::load_aligned(values.data());
+}
+
+/// `value` in the first `count` lanes, `filler` in the others.
+template <class Arch>
+Batch<Arch> keep_first(const Batch<Arch>& value, Index count, float filler) {
+  return xsimd::select(lane_numbers<Arch>() < Batch<Arch>(static_cast<float>(count)), value, Batch<Arch>(filler));
+}
+
+/// Loads `count` < lanes floats and fills the rest with `filler`; nothing beyond them is read.
+template <class Arch>
+Batch<Arch> load_first(const float* source, Index count, float filler) {
+  alignas(64) std::array<float, Batch<Arch>::size> values;
+  values.fill(filler);
+  std::copy_n(source, count, values.data());
+  return Batch<Arch>::load_aligned(values.data());
+}
+
+/// Stores the first `count` < lanes floats; nothing beyond them is written.
+template <class Arch>
+void store_first(const Batch<Arch>& value, float* target, Index count) {
+  alignas(64) std::array<float, Batch<Arch>::size> values;
+  value.store_aligned(values.data());
+  std::copy_n(values.data(), count, target);
+}
+
+}  // namespace moevit::simd
