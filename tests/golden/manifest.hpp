@@ -136,7 +136,8 @@ inline double tolerance_of(const GoldenCase& golden, const std::string& tensor, 
 }
 
 /// Compares `got` with a float tensor of the case: same number of values, each within `tolerance`.
-inline void expect_within(const GoldenCase& golden, const std::string& tensor, std::span<const float> got, double tolerance) {
+inline void expect_within(const GoldenCase& golden, const std::string& tensor, std::span<const float> got,
+                          double tolerance) {
   const std::vector<float> want = golden.floats(tensor);
   INFO(golden.name << ": " << tensor << " " << to_string(golden.shape(tensor)));
   REQUIRE(got.size() == want.size());

@@ -50,16 +50,19 @@ TEST_CASE("npy: types, scalars, byte order and axis order") {
   CHECK(read(npy_of(header_of("<f4", "False", "(2, 3)"), bytes_of(six))).floats("") == six);
   CHECK(read(npy_of(header_of("<f4", "False", "(6,)"), bytes_of(six))).at("").shape == Shape{6});
   CHECK(read(npy_of(header_of("<f4", "False", "()"), bytes_of<float>({2.5f}))).floats("") == std::vector<float>{2.5f});
-  CHECK(read(npy_of(header_of("<f8", "False", "(1,)"), bytes_of<double>({0.1}))).floats("") == std::vector<float>{0.1f});
+  CHECK(read(npy_of(header_of("<f8", "False", "(1,)"), bytes_of<double>({0.1}))).floats("") ==
+        std::vector<float>{0.1f});
   CHECK(read(npy_of(header_of("|u1", "False", "(2,)"), "ab")).integers("") == std::vector<std::int32_t>{'a', 'b'});
-  CHECK(read(npy_of(header_of(">i2", "False", "(2,)"), std::string("\0\1\1\0", 4))).integers("") == std::vector<std::int32_t>{1, 256});
+  CHECK(read(npy_of(header_of(">i2", "False", "(2,)"), std::string("\0\1\1\0", 4))).integers("") ==
+        std::vector<std::int32_t>{1, 256});
   // Columns first: element (row, column) of a 2 x 3 array lies at row + 2 column.
   CHECK(read(npy_of(header_of("<f4", "True", "(2, 3)"), bytes_of<float>({1, 4, 2, 5, 3, 6}))).floats("") == six);
   // Index (i, j, k) of 2 x 1 x 3 at i + 2 k.
   CHECK(read(npy_of(header_of("<f4", "True", "(2, 1, 3)"), bytes_of<float>({1, 4, 2, 5, 3, 6}))).floats("") == six);
   CHECK(read(npy_of(header_of("<f4", "True", "(0, 3)"))).floats("").empty());
   CHECK_THROWS_AS(read(npy_of(header_of("|V2", "False", "(1,)"), "ab")), Error);
-  CHECK(read(npy_of(header_of("|V2", "False", "(1,)"), "\x80\x3f"), {.opaque_as_bfloat16 = true}).floats("") == std::vector<float>{1.0f});
+  CHECK(read(npy_of(header_of("|V2", "False", "(1,)"), "\x80\x3f"), {.opaque_as_bfloat16 = true}).floats("") ==
+        std::vector<float>{1.0f});
 }
 
 TEST_CASE("npy: what is not plainly an array of numbers is refused") {
@@ -112,7 +115,8 @@ void write_zip(const std::filesystem::path& path, const std::vector<std::pair<st
   zip_t* archive = zip_open(path.string().c_str(), ZIP_CREATE | ZIP_TRUNCATE, nullptr);
   REQUIRE(archive != nullptr);
   for (const auto& [name, data] : members) {
-    const zip_int64_t member = zip_file_add(archive, name.c_str(), zip_source_buffer(archive, data.data(), data.size(), 0), 0);
+    const zip_int64_t member =
+        zip_file_add(archive, name.c_str(), zip_source_buffer(archive, data.data(), data.size(), 0), 0);
     REQUIRE(member >= 0);
     REQUIRE(zip_set_file_compression(archive, static_cast<zip_uint64_t>(member), method, 9) == 0);
   }
@@ -165,7 +169,8 @@ TEST_CASE("npz: a size that the directory understates is noticed") {
   const auto truth = static_cast<std::uint32_t>(array.size() + 5000), lie = static_cast<std::uint32_t>(array.size());
   const std::string from(reinterpret_cast<const char*>(&truth), 4), to(reinterpret_cast<const char*>(&lie), 4);
   std::size_t places = 0;
-  for (std::size_t at = bytes.find(from); at != std::string::npos; at = bytes.find(from, at)) bytes.replace(at, 4, to), ++places;
+  for (std::size_t at = bytes.find(from); at != std::string::npos; at = bytes.find(from, at))
+    bytes.replace(at, 4, to), ++places;
   REQUIRE(places == 2);  // local header and directory
   std::ofstream(folder / "lie.npz", std::ios::binary) << bytes;
   CHECK_THROWS_WITH(read_npz(folder / "lie.npz"), Catch::Contains("a.npy"));
@@ -173,7 +178,8 @@ TEST_CASE("npz: a size that the directory understates is noticed") {
 
 TEST_CASE("npz: an archive cut at any byte or changed in any byte is refused or gives the same tensors") {
   const TemporaryFolder folder;
-  write_zip(folder / "whole.npz", {{"a.npy", npy_of(header_of("<f4", "False", "(2, 3)"), bytes_of(six))}}, ZIP_CM_DEFLATE);
+  write_zip(folder / "whole.npz", {{"a.npy", npy_of(header_of("<f4", "False", "(2, 3)"), bytes_of(six))}},
+            ZIP_CM_DEFLATE);
   const std::string whole = read_all(folder / "whole.npz");
   const auto try_read = [&](const std::string& bytes) {
     std::ofstream(folder / "changed.npz", std::ios::binary) << bytes;

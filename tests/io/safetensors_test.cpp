@@ -53,7 +53,8 @@ TEST_CASE("safetensors: what is written is read again, in the same bytes every t
       {"empty", "I64", {4, 0}, {}},
   };
   write_safetensors(folder / "one", tensors, {{"key", "value"}, {"other", "text"}});
-  write_safetensors(folder / "two", {tensors[2], tensors[3], tensors[1], tensors[0]}, {{"other", "text"}, {"key", "value"}});
+  write_safetensors(folder / "two", {tensors[2], tensors[3], tensors[1], tensors[0]},
+                    {{"other", "text"}, {"key", "value"}});
   CHECK(read_all(folder / "one") == read_all(folder / "two"));
 
   const TensorFile file = read_safetensors(folder / "one");
@@ -108,7 +109,8 @@ TEST_CASE("safetensors: hostile headers are refused with the reason") {
       {R"({"__metadata__":{},"__metadata__":{}})", "occurs twice"},
       {R"({"__metadata__":"x"})", "unexpected a string"},
       {R"({"a\u0000b":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", "zero byte"},
-      {R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\u0061":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", "two tensors"},
+      {R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\u0061":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})",
+       "two tensors"},
       {"{\"\xff\":{}}", "not valid JSON"},
       {R"({"\ud800":{}})", "not valid JSON"},
       {R"({"a":{"dtype":"U8","shape":[NaN],"data_offsets":[0,0]}})", "not valid JSON"},
@@ -123,7 +125,11 @@ TEST_CASE("safetensors: hostile headers are refused with the reason") {
 
 TEST_CASE("safetensors: an unknown type is an error only for who asks for that tensor") {
   const TemporaryFolder folder;
-  write_all(folder / "file", file_of(R"({"a":{"dtype":"Q9","shape":[5],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})", "xyz"));
+  write_all(
+      folder / "file",
+      file_of(
+          R"({"a":{"dtype":"Q9","shape":[5],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}})",
+          "xyz"));
   const TensorFile file = read_safetensors(folder / "file");
   CHECK(file.integers("b") == std::vector<std::int32_t>{'z'});
   CHECK_THROWS_WITH(file.at("a"), Catch::Contains("unknown element type 'Q9'"));
@@ -135,8 +141,10 @@ TEST_CASE("safetensors: limits and trailing bytes are options") {
   write_all(folder / "file", file_of(good, "xx"));
   CHECK_THROWS_WITH(read_safetensors(folder / "file"), Catch::Contains("after the last tensor"));
   CHECK(read_safetensors(folder / "file", {.allow_trailing_bytes = true, .limits = {}}).tensors().size() == 1);
-  CHECK_THROWS_WITH(read_safetensors(folder / "file", {.allow_trailing_bytes = true, .limits = {.header_bytes = 10}}), Catch::Contains("limit"));
-  CHECK_THROWS_WITH(read_safetensors(folder / "file", {.allow_trailing_bytes = true, .limits = {.tensors = 0}}), Catch::Contains("more tensors"));
+  CHECK_THROWS_WITH(read_safetensors(folder / "file", {.allow_trailing_bytes = true, .limits = {.header_bytes = 10}}),
+                    Catch::Contains("limit"));
+  CHECK_THROWS_WITH(read_safetensors(folder / "file", {.allow_trailing_bytes = true, .limits = {.tensors = 0}}),
+                    Catch::Contains("more tensors"));
   CHECK_THROWS_WITH(read_safetensors(folder / "absent"), Catch::Contains("no such file"));
   CHECK_THROWS_WITH(read_safetensors(folder.path()), Catch::Contains("regular"));
 }
@@ -144,7 +152,8 @@ TEST_CASE("safetensors: limits and trailing bytes are options") {
 TEST_CASE("safetensors: a file cut at any byte is refused; a changed header byte is refused or gives sound tensors") {
   const TemporaryFolder folder;
   const std::vector<float> values = {1.0f, 2.0f, 3.0f};
-  write_safetensors(folder / "whole", {{"weight", "F32", {3}, as_bytes(values)}, {"w2", "F32", {1, 2}, as_bytes(values).first(8)}},
+  write_safetensors(folder / "whole",
+                    {{"weight", "F32", {3}, as_bytes(values)}, {"w2", "F32", {1, 2}, as_bytes(values).first(8)}},
                     {{"format", "pt"}});
   const std::string whole = read_all(folder / "whole");
   for (std::size_t size = 0; size < whole.size(); ++size) {

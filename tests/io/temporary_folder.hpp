@@ -9,7 +9,8 @@ namespace moevit::test {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() : path_(std::filesystem::temp_directory_path() / ("moevit-test-" + std::to_string(std::random_device{}()))) {
+  TemporaryFolder()
+      : path_(std::filesystem::temp_directory_path() / ("moevit-test-" + std::to_string(std::random_device{}()))) {
     std::filesystem::create_directories(path_);
   }
   TemporaryFolder(const TemporaryFolder&) = delete;

@@ -22,7 +22,8 @@
 namespace moevit {
 
 /// Bytes go to a temporary file in the same folder; commit() brings them to disk and renames it to `path`. Without
-/// commit() the temporary file is removed and `path` stays as it was. Every failure throws Error with the system's reason.
+/// commit() the temporary file is removed and `path` stays as it was. Every failure throws Error with the system's
+/// reason.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path) : path_(path), temporary_(path) {
@@ -39,7 +40,8 @@ class AtomicFile {
   }
 
   void write(std::span<const std::byte> bytes) {
-    if (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size()) refuse("cannot be written");
+    if (!bytes.empty() && std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size())
+      refuse("cannot be written");
   }
   void write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
 

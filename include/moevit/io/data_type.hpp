@@ -21,11 +21,11 @@ constexpr Index data_type_bits(std::string_view name) {
     Index bits;
   };
   constexpr std::array rows{
-      Row{"F32", 32},     Row{"F16", 16},       Row{"BF16", 16},        Row{"F64", 64},    Row{"I32", 32},
-      Row{"I64", 64},     Row{"I16", 16},       Row{"I8", 8},           Row{"U8", 8},      Row{"U16", 16},
-      Row{"U32", 32},     Row{"U64", 64},       Row{"BOOL", 8},         Row{"C64", 64},    Row{"F8_E5M2", 8},
-      Row{"F8_E4M3", 8},  Row{"F8_E8M0", 8},    Row{"F8_E5M2FNUZ", 8},  Row{"F8_E4M3FNUZ", 8}, Row{"F4", 4},
-      Row{"F6_E2M3", 6},  Row{"F6_E3M2", 6},
+      Row{"F32", 32},    Row{"F16", 16},    Row{"BF16", 16},       Row{"F64", 64},        Row{"I32", 32},
+      Row{"I64", 64},    Row{"I16", 16},    Row{"I8", 8},          Row{"U8", 8},          Row{"U16", 16},
+      Row{"U32", 32},    Row{"U64", 64},    Row{"BOOL", 8},        Row{"C64", 64},        Row{"F8_E5M2", 8},
+      Row{"F8_E4M3", 8}, Row{"F8_E8M0", 8}, Row{"F8_E5M2FNUZ", 8}, Row{"F8_E4M3FNUZ", 8}, Row{"F4", 4},
+      Row{"F6_E2M3", 6}, Row{"F6_E3M2", 6},
   };
   for (const Row& row : rows)
     if (row.name == name) return row.bits;
@@ -96,15 +96,24 @@ bool with_float_reader(std::string_view type, const std::byte* data, Use use) {
 template <class Use>
 bool with_integer_reader(std::string_view type, const std::byte* data, Use use) {
   const auto as = [&]<class T>(T) { use([data](Index i) { return load_element<T>(data, i); }); };
-  if (type == "I32") as(std::int32_t{});
-  else if (type == "I64") as(std::int64_t{});
-  else if (type == "U8" || type == "BOOL") as(std::uint8_t{});
-  else if (type == "I8") as(std::int8_t{});
-  else if (type == "I16") as(std::int16_t{});
-  else if (type == "U16") as(std::uint16_t{});
-  else if (type == "U32") as(std::uint32_t{});
-  else if (type == "U64") as(std::uint64_t{});
-  else return false;
+  if (type == "I32")
+    as(std::int32_t{});
+  else if (type == "I64")
+    as(std::int64_t{});
+  else if (type == "U8" || type == "BOOL")
+    as(std::uint8_t{});
+  else if (type == "I8")
+    as(std::int8_t{});
+  else if (type == "I16")
+    as(std::int16_t{});
+  else if (type == "U16")
+    as(std::uint16_t{});
+  else if (type == "U32")
+    as(std::uint32_t{});
+  else if (type == "U64")
+    as(std::uint64_t{});
+  else
+    return false;
   return true;
 }
 

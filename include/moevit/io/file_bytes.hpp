@@ -3,9 +3,9 @@
 
 #include <moevit/core/error.hpp>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <span>

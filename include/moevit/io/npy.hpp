@@ -38,8 +38,9 @@ inline std::vector<std::byte> to_row_major(const NpyHeader& header, std::span<co
   std::size_t source = 0;
   for (std::size_t target = 0; target < data.size(); target += element) {
     std::memcpy(result.data() + target, data.data() + source * element, element);
-    if (header.big_endian) std::reverse(result.begin() + static_cast<std::ptrdiff_t>(target),
-                                        result.begin() + static_cast<std::ptrdiff_t>(target + element));
+    if (header.big_endian)
+      std::reverse(result.begin() + static_cast<std::ptrdiff_t>(target),
+                   result.begin() + static_cast<std::ptrdiff_t>(target + element));
     for (std::size_t axis = index.size(); axis-- > 0;) {  // the next element in row-major order
       source += stride[axis];
       if (++index[axis] < static_cast<std::size_t>(header.shape[axis])) break;
@@ -57,8 +58,8 @@ inline bool needs_rewriting(const NpyHeader& header) {
 
 }  // namespace detail
 
-/// Reads one .npy file; its tensor has the empty name. Column-major data is brought into row-major order, big-endian data
-/// is swapped. Throws Error for pickled objects, records and everything that is not exactly an array of numbers.
+/// Reads one .npy file; its tensor has the empty name. Column-major data is brought into row-major order, big-endian
+/// data is swapped. Throws Error for pickled objects, records and everything that is not exactly an array of numbers.
 inline TensorFile read_npy(const std::filesystem::path& path, const NpyOptions& options = {}) {
   auto file = std::make_shared<const FileBytes>(path);
   const auto bytes = file->bytes();

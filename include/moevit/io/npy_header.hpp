@@ -43,10 +43,14 @@ class NpyDictParser {
     while (!accept('}')) {
       const std::string key = string();
       expect(':');
-      if (key == "descr") note(has_descr_, key), descr = string();
-      else if (key == "fortran_order") note(has_order_, key), header.fortran_order = boolean();
-      else if (key == "shape") note(has_shape_, key), header.shape = tuple();
-      else refuse("unknown key '" + key + "'");
+      if (key == "descr")
+        note(has_descr_, key), descr = string();
+      else if (key == "fortran_order")
+        note(has_order_, key), header.fortran_order = boolean();
+      else if (key == "shape")
+        note(has_shape_, key), header.shape = tuple();
+      else
+        refuse("unknown key '" + key + "'");
       if (!accept(',')) {
         expect('}');
         break;
@@ -130,13 +134,14 @@ class NpyDictParser {
 };
 
 /// Sets type, element_bytes and big_endian from a type string such as "<f4".
-inline void set_npy_type(NpyHeader& header, const std::string& descr, const std::string& where, bool opaque_as_bfloat16) {
+inline void set_npy_type(NpyHeader& header, const std::string& descr, const std::string& where,
+                         bool opaque_as_bfloat16) {
   struct Row {
     std::string_view code, name;
   };
-  static constexpr std::array rows{Row{"f4", "F32"}, Row{"f2", "F16"}, Row{"f8", "F64"}, Row{"i4", "I32"}, Row{"i8", "I64"},
-                                   Row{"i2", "I16"}, Row{"i1", "I8"},  Row{"u1", "U8"},  Row{"u2", "U16"}, Row{"u4", "U32"},
-                                   Row{"u8", "U64"}, Row{"b1", "BOOL"}};
+  static constexpr std::array rows{Row{"f4", "F32"}, Row{"f2", "F16"}, Row{"f8", "F64"}, Row{"i4", "I32"},
+                                   Row{"i8", "I64"}, Row{"i2", "I16"}, Row{"i1", "I8"},  Row{"u1", "U8"},
+                                   Row{"u2", "U16"}, Row{"u4", "U32"}, Row{"u8", "U64"}, Row{"b1", "BOOL"}};
   const char order = descr.empty() ? '\0' : descr.front();
   const std::string_view code = std::string_view(descr).substr(descr.empty() ? 0 : 1);
   if (opaque_as_bfloat16 && order == '|' && code == "V2") header.type = "BF16";
@@ -160,11 +165,12 @@ inline NpyHeader parse_npy_header(std::span<const std::byte> bytes, const std::s
   const auto* text = reinterpret_cast<const char*>(bytes.data());
   if (bytes.size() < 10 || std::string_view(text, magic.size()) != magic) fail(where, ": not a npy array");
   const int major = static_cast<int>(bytes[6]), minor = static_cast<int>(bytes[7]);
-  if (major < 1 || major > 3 || minor != 0) fail(where, ": npy version ", major, ".", minor, ", expected 1.0, 2.0 or 3.0");
+  if (major < 1 || major > 3 || minor != 0)
+    fail(where, ": npy version ", major, ".", minor, ", expected 1.0, 2.0 or 3.0");
   const std::size_t start = major == 1 ? 10 : 12;
   if (bytes.size() < start) fail(where, ": npy header is cut");
-  const std::size_t length = major == 1 ? load_element<std::uint16_t>(bytes.data() + 8, 0)
-                                        : load_element<std::uint32_t>(bytes.data() + 8, 0);
+  const std::size_t length =
+      major == 1 ? load_element<std::uint16_t>(bytes.data() + 8, 0) : load_element<std::uint32_t>(bytes.data() + 8, 0);
   if (length > max_npy_header) fail(where, ": npy header of ", length, " bytes, the limit is ", max_npy_header);
   if (length > bytes.size() - start) fail(where, ": npy header is cut");
   NpyHeader header;

@@ -52,18 +52,21 @@ class NpzReader {
     constexpr zip_uint64_t needed = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD;
     if ((stat.valid & needed) != needed) fail(path_.string(), ": member ", member, ": directory entry is not complete");
     const std::string where = this->where(stat);
-    if ((stat.valid & ZIP_STAT_ENCRYPTION_METHOD) && stat.encryption_method != ZIP_EM_NONE) fail(where, ": is encrypted");
+    if ((stat.valid & ZIP_STAT_ENCRYPTION_METHOD) && stat.encryption_method != ZIP_EM_NONE)
+      fail(where, ": is encrypted");
     if (stat.comp_method != ZIP_CM_STORE && stat.comp_method != ZIP_CM_DEFLATE)
       fail(where, ": compression method ", stat.comp_method, ", expected stored (0) or deflated (8)");
     constexpr std::uint64_t deflate_ratio = 1100;  // deflate reaches 1032
-    if (stat.size / deflate_ratio > stat.comp_size) fail(where, ": claims to unpack to ", stat.size, " bytes from ", stat.comp_size);
+    if (stat.size / deflate_ratio > stat.comp_size)
+      fail(where, ": claims to unpack to ", stat.size, " bytes from ", stat.comp_size);
     return stat;
   }
 
   std::string where(const zip_stat_t& stat) const { return path_.string() + ": member '" + stat.name + "'"; }
 
   /// Unpacks a member; memory follows what really comes out and never passes the size the array's header gives.
-  std::pair<NpyHeader, std::vector<std::byte>> read(std::uint64_t member, const zip_stat_t& stat, const NpyOptions& options) {
+  std::pair<NpyHeader, std::vector<std::byte>> read(std::uint64_t member, const zip_stat_t& stat,
+                                                    const NpyOptions& options) {
     const std::string where = this->where(stat);
     file_.reset(zip_fopen_index(archive_.get(), member, 0));
     if (!file_) fail(where, ": ", zip_strerror(archive_.get()));
@@ -72,7 +75,8 @@ class NpzReader {
     NpyHeader header = parse_npy_header(bytes, where, options.opaque_as_bfloat16);
     const std::uint64_t expected = std::uint64_t{header.header_bytes} + header.data_bytes;
     if (expected != stat.size)
-      fail(where, ": expected ", expected, " bytes for ", header.type, " ", to_string(header.shape), ", the directory says ", stat.size);
+      fail(where, ": expected ", expected, " bytes for ", header.type, " ", to_string(header.shape),
+           ", the directory says ", stat.size);
     constexpr std::uint64_t ahead = std::uint64_t{64} << 20;  // a size that is merely claimed takes no more than this
     bytes.reserve(static_cast<std::size_t>(std::min(expected, stat.comp_size + ahead) + 1));
     read_up_to(bytes, expected, where);
@@ -105,28 +109,32 @@ class NpzReader {
   std::unique_ptr<zip_file_t, Close> file_;  // closed before its archive
 };
 
-/// The tensor's name: the member's without ".npy". Throws Error for names that are no arrays or climb out of the archive.
+/// The tensor's name: the member's without ".npy". Throws Error for names that are no arrays or climb out of the
+/// archive.
 inline std::string npz_tensor_name(const std::string& member, const std::string& where) {
   if (!member.ends_with(".npy")) fail(where, ": is not a .npy array");
   if (member.size() > 1024) fail(where, ": name of more than 1024 bytes");
-  if (member.front() == '/' || ("/" + member + "/").find("/../") != std::string::npos) fail(where, ": unacceptable name");
+  if (member.front() == '/' || ("/" + member + "/").find("/../") != std::string::npos)
+    fail(where, ": unacceptable name");
   return member.substr(0, member.size() - 4);
 }
 
 }  // namespace detail
 
-/// Reads all arrays of an archive into memory. Throws Error for archives that are damaged, encrypted, hold anything but .npy
-/// arrays or two members of one name, and for members that unpack to another size than their header gives.
+/// Reads all arrays of an archive into memory. Throws Error for archives that are damaged, encrypted, hold anything but
+/// .npy arrays or two members of one name, and for members that unpack to another size than their header gives.
 inline TensorFile read_npz(const std::filesystem::path& path, const NpzOptions& options = {}) {
   detail::NpzReader reader(path);
-  if (reader.members() > options.members) fail(path.string(), ": ", reader.members(), " members, the limit is ", options.members);
+  if (reader.members() > options.members)
+    fail(path.string(), ": ", reader.members(), " members, the limit is ", options.members);
   auto storage = std::make_shared<std::vector<std::vector<std::byte>>>();
   std::vector<StoredTensor> tensors;
   std::uint64_t total = 0;
   for (std::uint64_t member = 0; member < reader.members(); ++member) {
     const zip_stat_t stat = reader.stat(member);
     const std::string name = detail::npz_tensor_name(stat.name, reader.where(stat));
-    if (stat.size > options.total_bytes - total) fail(path.string(), ": unpacks to more than ", options.total_bytes, " bytes");
+    if (stat.size > options.total_bytes - total)
+      fail(path.string(), ": unpacks to more than ", options.total_bytes, " bytes");
     total += stat.size;
     auto [header, bytes] = reader.read(member, stat, options.npy);
     const std::span<const std::byte> all(bytes);
@@ -136,7 +144,8 @@ inline TensorFile read_npz(const std::filesystem::path& path, const NpzOptions& 
       data_begin = 0;
     }
     storage->push_back(std::move(bytes));
-    tensors.push_back({name, header.type, header.shape, std::span<const std::byte>(storage->back()).subspan(data_begin)});
+    tensors.push_back(
+        {name, header.type, header.shape, std::span<const std::byte>(storage->back()).subspan(data_begin)});
   }
   return TensorFile(path, std::move(storage), std::move(tensors));
 }

@@ -20,7 +20,6 @@ struct SafetensorsOptions {
 
 namespace detail {
 
-
 /// Checks shape, type and byte range of one tensor against each other; an unknown type is left for TensorFile::at.
 inline void check_entry(const std::filesystem::path& path, const HeaderEntry& entry) {
   const StoredTensor& tensor = entry.tensor;
@@ -50,11 +49,13 @@ inline std::vector<StoredTensor> assign_data(const std::filesystem::path& path, 
   for (HeaderEntry& entry : entries) {
     check_entry(path, entry);
     if (entry.begin != position)
-      fail(path.string(), ": tensor '", entry.tensor.name, "': expected to begin at byte ", position, " of the data, found ",
-           entry.begin, entry.begin < position ? " (overlap)" : " (gap)");
+      fail(path.string(), ": tensor '", entry.tensor.name, "': expected to begin at byte ", position,
+           " of the data, found ", entry.begin, entry.begin < position ? " (overlap)" : " (gap)");
     if (entry.end > data.size())
-      fail(path.string(), ": tensor '", entry.tensor.name, "' ends at byte ", entry.end, " of ", data.size(), " bytes of data");
-    entry.tensor.bytes = data.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.end - entry.begin));
+      fail(path.string(), ": tensor '", entry.tensor.name, "' ends at byte ", entry.end, " of ", data.size(),
+           " bytes of data");
+    entry.tensor.bytes =
+        data.subspan(static_cast<std::size_t>(entry.begin), static_cast<std::size_t>(entry.end - entry.begin));
     position = entry.end;
     tensors.push_back(std::move(entry.tensor));
   }

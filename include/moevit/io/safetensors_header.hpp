@@ -45,7 +45,9 @@ class SafetensorsHeaderHandler : public nlohmann::json_sax<nlohmann::json> {
   bool null() override { return unexpected("null"); }
   bool boolean(bool) override { return unexpected("a boolean"); }
   bool number_integer(number_integer_t) override { return unexpected("a negative number"); }
-  bool number_float(number_float_t, const string_t&) override { return unexpected("a number that is no unsigned integer"); }
+  bool number_float(number_float_t, const string_t&) override {
+    return unexpected("a number that is no unsigned integer");
+  }
   bool binary(binary_t&) override { return unexpected("binary data"); }
 
   bool number_unsigned(number_unsigned_t value) override {
@@ -60,7 +62,8 @@ class SafetensorsHeaderHandler : public nlohmann::json_sax<nlohmann::json> {
   bool string(string_t& value) override {
     if (place_ == Place::metadata) {
       if (metadata_.size() == limits_.metadata_entries) return stop("more metadata entries than allowed");
-      if (!metadata_.emplace(std::move(metadata_key_), std::move(value)).second) return stop("a metadata key occurs twice");
+      if (!metadata_.emplace(std::move(metadata_key_), std::move(value)).second)
+        return stop("a metadata key occurs twice");
       return true;
     }
     if (place_ != Place::tensor || in_array_ || field_ != type_field) return unexpected("a string");
@@ -69,9 +72,12 @@ class SafetensorsHeaderHandler : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool start_object(std::size_t) override {
-    if (place_ == Place::outside) place_ = Place::header;
-    else if (place_ == Place::header) place_ = next_is_metadata_ ? Place::metadata : Place::tensor;
-    else return unexpected("an object");
+    if (place_ == Place::outside)
+      place_ = Place::header;
+    else if (place_ == Place::header)
+      place_ = next_is_metadata_ ? Place::metadata : Place::tensor;
+    else
+      return unexpected("an object");
     return true;
   }
 

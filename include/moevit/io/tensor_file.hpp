@@ -38,7 +38,10 @@ class TensorFile {
   /// `storage` keeps alive what the tensors point into. Throws Error when two tensors have the same name.
   TensorFile(std::filesystem::path path, std::shared_ptr<const void> storage, std::vector<StoredTensor> tensors,
              Metadata metadata = {})
-      : path_(std::move(path)), storage_(std::move(storage)), tensors_(std::move(tensors)), metadata_(std::move(metadata)) {
+      : path_(std::move(path)),
+        storage_(std::move(storage)),
+        tensors_(std::move(tensors)),
+        metadata_(std::move(metadata)) {
     std::sort(tensors_.begin(), tensors_.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     const auto twice = std::adjacent_find(tensors_.begin(), tensors_.end(),
                                           [](const auto& a, const auto& b) { return a.name == b.name; });
@@ -51,8 +54,9 @@ class TensorFile {
 
   /// The tensor of that name, or null.
   const StoredTensor* find(std::string_view name) const {
-    const auto found = std::lower_bound(tensors_.begin(), tensors_.end(), name,
-                                        [](const StoredTensor& tensor, std::string_view key) { return tensor.name < key; });
+    const auto found =
+        std::lower_bound(tensors_.begin(), tensors_.end(), name,
+                         [](const StoredTensor& tensor, std::string_view key) { return tensor.name < key; });
     return found != tensors_.end() && found->name == name ? &*found : nullptr;
   }
 
