@@ -42,7 +42,8 @@ class TiffReader {
 /// 1, upright, where the payload is no Exif, has no such tag or is damaged: viewers show such a picture as it is.
 inline int exif_orientation(std::span<const std::uint8_t> payload) {
   constexpr std::uint8_t signature[] = {'E', 'x', 'i', 'f', 0, 0};
-  if (payload.size() < sizeof signature || !std::equal(std::begin(signature), std::end(signature), payload.begin())) return 1;
+  if (payload.size() < sizeof signature || !std::equal(std::begin(signature), std::end(signature), payload.begin()))
+    return 1;
   const detail::TiffReader tiff(payload.subspan(sizeof signature));
   if (tiff.read(2, 2) != 42u) return 1;
   const auto directory = tiff.read(4, 4);

@@ -16,8 +16,8 @@ struct ImageLimits {
   Index max_width = 65536;
   Index max_height = 65536;
   Index max_pixels = 100'000'000;
-  Index max_file_bytes = Index{256} << 20;      // of a file, packed or unpacked
-  Index max_decoder_bytes = Index{1} << 30;     // working memory of libjpeg or libpng beside the pixels
+  Index max_file_bytes = Index{256} << 20;   // of a file, packed or unpacked
+  Index max_decoder_bytes = Index{1} << 30;  // working memory of libjpeg or libpng beside the pixels
 };
 
 /// Throws Error, naming `where`, unless an image of this size keeps the limits. Nothing is allocated.
@@ -71,7 +71,9 @@ class Image {
  public:
   /// All pixels are 0. The caller has checked the size.
   Image(Index height, Index width, Index channels)
-      : height_(height), width_(width), channels_(channels),
+      : height_(height),
+        width_(width),
+        channels_(channels),
         pixels_(static_cast<std::size_t>(height * width * channels)) {}
 
   Index height() const { return height_; }

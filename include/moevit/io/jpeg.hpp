@@ -139,9 +139,10 @@ inline bool is_jpeg(std::span<const std::uint8_t> bytes) {
 
 /// A JPEG image as grey (1 channel) or RGB, turned upright by its Exif orientation. CMYK and YCCK are taken as
 /// inverted, as Adobe writes them, and become RGB. Colour is upsampled smoothly.
-/// Throws Error, naming `where`, for damaged or cut files - whatever libjpeg warns of - and beyond the limits, which are
-/// checked before memory is taken for pixels.
-inline Image decode_jpeg(std::span<const std::uint8_t> bytes, const ImageLimits& limits = {}, std::string_view where = "image") {
+/// Throws Error, naming `where`, for damaged or cut files - whatever libjpeg warns of - and beyond the limits, which
+/// are checked before memory is taken for pixels.
+inline Image decode_jpeg(std::span<const std::uint8_t> bytes, const ImageLimits& limits = {},
+                         std::string_view where = "image") {
   detail::JpegDecoder decoder(bytes, limits);
   const auto check = [&](bool done) {
     if (!done) fail(where, ": JPEG: ", decoder.message());
@@ -149,7 +150,8 @@ inline Image decode_jpeg(std::span<const std::uint8_t> bytes, const ImageLimits&
   check(decoder.read_header());
   check_image_size(decoder.height(), decoder.width(), limits, where);
   const Index channels = decoder.channels();
-  if (channels != 1 && channels != 3 && channels != 4) fail(where, ": JPEG: expected 1, 3 or 4 components, found ", channels);
+  if (channels != 1 && channels != 3 && channels != 4)
+    fail(where, ": JPEG: expected 1, 3 or 4 components, found ", channels);
   const int orientation = decoder.orientation();
   check(decoder.start());
   Image image(decoder.height(), decoder.width(), channels == 1 ? 1 : 3);

@@ -83,12 +83,14 @@ inline void read_ppm_raster(std::span<const std::uint8_t> raster, Index maxval, 
 }  // namespace detail
 
 inline bool is_ppm(std::span<const std::uint8_t> bytes) {
-  return bytes.size() >= 2 && bytes[0] == 'P' && (bytes[1] == '2' || bytes[1] == '3' || bytes[1] == '5' || bytes[1] == '6');
+  return bytes.size() >= 2 && bytes[0] == 'P' &&
+         (bytes[1] == '2' || bytes[1] == '3' || bytes[1] == '5' || bytes[1] == '6');
 }
 
 /// The first image of a PPM (3 channels) or PGM (1 channel) file, binary or plain; samples of any maximum are scaled
 /// to 0..255. Throws Error, naming `where`, when it is damaged, cut short or beyond the limits.
-inline Image decode_ppm(std::span<const std::uint8_t> bytes, const ImageLimits& limits = {}, std::string_view where = "image") {
+inline Image decode_ppm(std::span<const std::uint8_t> bytes, const ImageLimits& limits = {},
+                        std::string_view where = "image") {
   if (!is_ppm(bytes)) fail(where, ": PPM: expected P2, P3, P5 or P6 at the start");
   const bool plain = bytes[1] <= '3';
   const Index channels = bytes[1] == '3' || bytes[1] == '6' ? 3 : 1;
@@ -113,7 +115,8 @@ inline Image decode_ppm(std::span<const std::uint8_t> bytes, const ImageLimits& 
     return image;
   }
   const std::vector<std::uint8_t> table = detail::ppm_byte_table(maxval);
-  for (Index i = 0; i < samples; ++i) image.row(0)[i] = table[static_cast<std::size_t>(reader.number(maxval, "sample"))];
+  for (Index i = 0; i < samples; ++i)
+    image.row(0)[i] = table[static_cast<std::size_t>(reader.number(maxval, "sample"))];
   return image;
 }
 

@@ -23,14 +23,17 @@ inline Index float_count(const Preprocessing& target) { return target.height * t
 inline void check_preprocessing(const Preprocessing& target) {
   constexpr Index max_side = 65536;
   const auto is_side = [](Index side) { return side >= 1 && side <= max_side; };
-  if (!is_side(target.height) || !is_side(target.width) || !(target.shorter_side == 0 || is_side(target.shorter_side))) {
+  if (!is_side(target.height) || !is_side(target.width) ||
+      !(target.shorter_side == 0 || is_side(target.shorter_side))) {
     fail("preprocessing: expected sides from 1 to ", max_side, ", found height ", target.height, ", width ",
          target.width, ", shorter side ", target.shorter_side);
   }
   if (target.channels != 1 && target.channels != 3) {
     fail("preprocessing: expected 1 or 3 channels, found ", target.channels);
   }
-  const auto is_count = [&](std::size_t count) { return count == 1 || count == static_cast<std::size_t>(target.channels); };
+  const auto is_count = [&](std::size_t count) {
+    return count == 1 || count == static_cast<std::size_t>(target.channels);
+  };
   if (!is_count(target.mean.size()) || !is_count(target.deviation.size())) {
     fail("preprocessing: expected 1 or ", target.channels, " means and deviations, found ", target.mean.size(), " and ",
          target.deviation.size());

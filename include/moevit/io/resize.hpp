@@ -1,7 +1,7 @@
 /// Resizing of 8-bit images to the very bytes that Pillow gives: antialiased, bilinear or bicubic.
 ///
 /// The method is that of Pillow's Resample.c: a separable filter whose support grows with the factor of reduction,
-/// weights in 22-bit fixed point, the horizontal pass first, its result rounded and clipped to bytes.
+/// weights in 22-bit fixed point, two passes with the result rounded and clipped to bytes after each.
 #pragma once
 
 #include <moevit/core/error.hpp>
@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <utility>
+#include <span>
 #include <vector>
 
 namespace moevit {
@@ -29,7 +29,9 @@ namespace detail {
 // A byte times a weight leaves two bits of an int32 for the sign and the overshoot of the bicubic filter.
 inline constexpr int resize_weight_bits = 32 - 8 - 2;
 
-inline double filter_radius(Interpolation interpolation) { return interpolation == Interpolation::bilinear ? 1.0 : 2.0; }
+inline double filter_radius(Interpolation interpolation) {
+  return interpolation == Interpolation::bilinear ? 1.0 : 2.0;
+}
 
 /// Weight at a distance in units of the filter's scale: the triangle, or Keys' cubic with a = -0.5.
 inline double filter_weight(Interpolation interpolation, double distance) {
@@ -60,15 +62,20 @@ class AxisFilter {
     first_weight_.push_back(weights_.size());
   }
 
+  Index outputs() const { return std::ssize(first_input_); }
   Index first_input(Index output) const { return first_input_[static_cast<std::size_t>(output)]; }
   std::span<const std::int32_t> weights(Index output) const {
     const auto i = static_cast<std::size_t>(output);
     return std::span(weights_).subspan(first_weight_[i], first_weight_[i + 1] - first_weight_[i]);
   }
+
+  /// The pixels that any output reads are [first_input(), first_input() + inputs()).
   Index first_input() const { return first_input_.front(); }
-  Index end_input() const {
-    const auto last = static_cast<Index>(first_input_.size()) - 1;
-    return first_input(last) + static_cast<Index>(weights(last).size());
+  Index inputs() const { return first_input_.back() + std::ssize(weights(outputs() - 1)) - first_input_.front(); }
+  /// Counts inputs from the first one that is read.
+  void count_from_first_input() {
+    const Index first = first_input();
+    for (Index& input : first_input_) input -= first;
   }
 
  private:
@@ -97,8 +104,8 @@ inline std::uint8_t clip_to_byte(std::int32_t sum) {
 }
 
 template <Index channels>
-void filter_row(const std::uint8_t* in, const AxisFilter& filter, Index outputs, std::uint8_t* out) {
-  for (Index output = 0; output < outputs; ++output) {
+void filter_row(const std::uint8_t* in, const AxisFilter& filter, std::uint8_t* out) {
+  for (Index output = 0; output < filter.outputs(); ++output) {
     std::int32_t sums[channels];
     std::fill_n(sums, channels, resize_half);
     const std::uint8_t* pixel = in + filter.first_input(output) * channels;
@@ -109,30 +116,29 @@ void filter_row(const std::uint8_t* in, const AxisFilter& filter, Index outputs,
   }
 }
 
-/// Rows [first_row, first_row + rows) of the image, each made `width` pixels wide.
-inline Image filter_rows(ImageView image, Index first_row, Index rows, Index width, const AxisFilter& filter) {
-  Image result(rows, width, image.channels());
+/// The horizontal pass over rows [first_row, first_row + rows).
+inline Image filter_rows(ImageView image, Index first_row, Index rows, const AxisFilter& filter) {
+  Image result(rows, filter.outputs(), image.channels());
   for (Index y = 0; y < rows; ++y) {
     if (image.channels() == 1) {
-      filter_row<1>(image.row(first_row + y), filter, width, result.row(y));
+      filter_row<1>(image.row(first_row + y), filter, result.row(y));
     } else {
-      filter_row<3>(image.row(first_row + y), filter, width, result.row(y));
+      filter_row<3>(image.row(first_row + y), filter, result.row(y));
     }
   }
   return result;
 }
 
-/// The image's row 0 is row `first_row` of what the filter counts in.
-inline Image filter_columns(const Image& image, Index first_row, Index height, const AxisFilter& filter) {
-  Image result(height, image.width(), image.channels());
-  const Index row_bytes = image.width() * image.channels();
-  std::vector<std::int32_t> sums(static_cast<std::size_t>(row_bytes));
-  for (Index y = 0; y < height; ++y) {
+/// The vertical pass over columns [first_column, first_column + columns).
+inline Image filter_columns(ImageView image, Index first_column, Index columns, const AxisFilter& filter) {
+  Image result(filter.outputs(), columns, image.channels());
+  std::vector<std::int32_t> sums(static_cast<std::size_t>(columns * image.channels()));
+  for (Index y = 0; y < result.height(); ++y) {
     std::fill(sums.begin(), sums.end(), resize_half);
-    Index input = filter.first_input(y) - first_row;
+    Index input = filter.first_input(y);
     for (std::int32_t weight : filter.weights(y)) {
-      const std::uint8_t* row = image.row(input++);
-      for (Index i = 0; i < row_bytes; ++i) sums[static_cast<std::size_t>(i)] += weight * row[i];
+      const std::uint8_t* row = image.row(input++) + first_column * image.channels();
+      for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += weight * row[i];
     }
     std::transform(sums.begin(), sums.end(), result.row(y), clip_to_byte);
   }
@@ -158,6 +164,12 @@ inline void check_window(const ImageWindow& window, Index height, Index width) {
   }
 }
 
+/// The order of the passes matters in the last bit. Pillow 13 begins with the vertical one where it takes away more
+/// than twice as many rows as the horizontal one takes columns; older versions never do.
+inline bool vertical_pass_first(ImageView image, Index height, Index width) {
+  return height < image.height() && image.height() - height > 2 * (image.width() - width);
+}
+
 }  // namespace detail
 
 /// The part `window` of the image resized to height x width, without computing the rest: a strip of one pixel's
@@ -168,23 +180,18 @@ inline Image resize_window(ImageView image, Index height, Index width, const Ima
   const bool same_height = height == image.height();
   const bool same_width = width == image.width();
   if (same_height && same_width) return detail::copy_window(image, window);
-
-  Index first_row = window.top;  // of the rows that the vertical pass reads
-  Index rows = window.height;
-  std::vector<detail::AxisFilter> vertical;  // none or one
-  if (!same_height) {
-    vertical.emplace_back(image.height(), height, window.top, window.height, interpolation);
-    first_row = vertical[0].first_input();
-    rows = vertical[0].end_input() - first_row;
+  detail::AxisFilter horizontal(image.width(), width, window.left, window.width, interpolation);
+  if (same_height) return detail::filter_rows(image, window.top, window.height, horizontal);
+  detail::AxisFilter vertical(image.height(), height, window.top, window.height, interpolation);
+  if (same_width) return detail::filter_columns(image, window.left, window.width, vertical);
+  if (detail::vertical_pass_first(image, height, width)) {
+    const Image lower = detail::filter_columns(image, horizontal.first_input(), horizontal.inputs(), vertical);
+    horizontal.count_from_first_input();
+    return detail::filter_rows(lower, 0, window.height, horizontal);
   }
-  const auto filter_or_copy_rows = [&] {
-    if (same_width) return detail::copy_window(image, {first_row, window.left, rows, window.width});
-    const detail::AxisFilter horizontal(image.width(), width, window.left, window.width, interpolation);
-    return detail::filter_rows(image, first_row, rows, window.width, horizontal);
-  };
-  Image narrowed = filter_or_copy_rows();
-  if (same_height) return narrowed;
-  return detail::filter_columns(narrowed, first_row, window.height, vertical[0]);
+  const Image narrower = detail::filter_rows(image, vertical.first_input(), vertical.inputs(), horizontal);
+  vertical.count_from_first_input();
+  return detail::filter_columns(narrower, 0, window.width, vertical);
 }
 
 /// The image resized to height x width, byte for byte what Pillow's Image.resize gives for modes L and RGB.
