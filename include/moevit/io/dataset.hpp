@@ -28,7 +28,8 @@ namespace detail {
 
 /// The pieces of a data set that lie in one folder, by the name of the split.
 template <class Files>
-const Files& choose_split(const std::map<std::string, Files>& splits, const std::string& wanted, const std::string& where) {
+const Files& choose_split(const std::map<std::string, Files>& splits, const std::string& wanted,
+                          const std::string& where) {
   std::string known;
   for (const auto& [name, files] : splits) known += (known.empty() ? "" : ", ") + name;
   if (wanted.empty() && splits.size() == 1) return splits.begin()->second;
@@ -42,7 +43,8 @@ const Files& choose_split(const std::map<std::string, Files>& splits, const std:
 /// spelling is <split>-images.idx3-ubyte.
 inline std::optional<std::string> idx_split(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
-  for (const char* ending : {"-images-idx3-ubyte.gz", "-images-idx3-ubyte", "-images.idx3-ubyte.gz", "-images.idx3-ubyte"}) {
+  for (const char* ending :
+       {"-images-idx3-ubyte.gz", "-images-idx3-ubyte", "-images.idx3-ubyte.gz", "-images.idx3-ubyte"}) {
     if (name.ends_with(ending)) return name.substr(0, name.size() - std::string(ending).size());
   }
   return std::nullopt;
@@ -72,7 +74,8 @@ struct CifarFiles {
 inline std::optional<std::pair<std::string, CifarKind>> cifar_split(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   if (name == "test_batch.bin") return std::pair{std::string("test"), CifarKind::cifar10};
-  if (name.starts_with("data_batch_") && name.ends_with(".bin")) return std::pair{std::string("train"), CifarKind::cifar10};
+  if (name.starts_with("data_batch_") && name.ends_with(".bin"))
+    return std::pair{std::string("train"), CifarKind::cifar10};
   if (name == "train.bin" || name == "test.bin") return std::pair{name.substr(0, name.size() - 4), CifarKind::cifar100};
   return std::nullopt;
 }
@@ -80,7 +83,8 @@ inline std::optional<std::pair<std::string, CifarKind>> cifar_split(const std::f
 inline std::unique_ptr<Dataset> open_cifar(const CifarFiles& found, const DatasetOptions& options) {
   const auto folder = found.files.front().parent_path();
   const auto names = folder / (found.kind == CifarKind::cifar10 ? "batches.meta.txt" : "fine_label_names.txt");
-  return std::make_unique<CifarDataset>(found.kind, found.files, std::filesystem::exists(names) ? names : "", options.limits);
+  return std::make_unique<CifarDataset>(found.kind, found.files, std::filesystem::exists(names) ? names : "",
+                                        options.limits);
 }
 
 inline std::unique_ptr<Dataset> open_file(const std::filesystem::path& path, const DatasetOptions& options) {
@@ -135,7 +139,8 @@ inline std::unique_ptr<Dataset> open_dataset(const std::filesystem::path& path, 
     return detail::open_file(path, options);
   }
   const auto part = path / options.split;
-  if (!options.split.empty() && std::filesystem::is_directory(part)) return detail::open_folder(part, {{}, options.limits});
+  if (!options.split.empty() && std::filesystem::is_directory(part))
+    return detail::open_folder(part, {{}, options.limits});
   return detail::open_folder(path, options);
 }
 

@@ -20,8 +20,8 @@ inline bool is_gzip(std::span<const std::uint8_t> bytes) {
   return bytes.size() >= 2 && bytes[0] == 0x1F && bytes[1] == 0x8B;
 }
 
-/// The content of `bytes`: unpacked where they are gzipped, as they are otherwise. Nothing is unpacked beyond what is asked
-/// for, so a small file cannot take much memory.
+/// The content of `bytes`: unpacked where they are gzipped, as they are otherwise. Nothing is unpacked beyond what is
+/// asked for, so a small file cannot take much memory.
 class UnpackedBytes {
  public:
   /// `bytes` must outlive this; `where` names them in messages.
@@ -42,13 +42,15 @@ class UnpackedBytes {
   /// Fills `out`. Throws Error, saying `what` was wanted, when the content ends before or is damaged.
   void read(std::span<std::uint8_t> out, std::string_view what) {
     const std::size_t found = packed_ ? inflate_into(out) : copy_into(out);
-    if (found < out.size()) fail(where_, ": the content ends in the ", what, ": expected ", out.size(), " bytes, found ", found);
+    if (found < out.size())
+      fail(where_, ": the content ends in the ", what, ": expected ", out.size(), " bytes, found ", found);
   }
 
   /// Throws Error unless everything has been read and, of a gzipped file, the checksum was right.
   void expect_end() {
     std::uint8_t extra = 0;
-    if ((packed_ ? inflate_into({&extra, 1}) : copy_into({&extra, 1})) > 0) fail(where_, ": bytes after the expected end");
+    if ((packed_ ? inflate_into({&extra, 1}) : copy_into({&extra, 1})) > 0)
+      fail(where_, ": bytes after the expected end");
     if (!unread_.empty()) fail(where_, ": gzip: ", unread_.size(), " bytes after the end of the packed data");
   }
 
