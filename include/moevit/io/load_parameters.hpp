@@ -1,0 +1,238 @@
+/// Fills parameters from the tensors of a file: all or nothing, every tensor accounted for.
+#pragma once
+
+#include <moevit/core/description.hpp>
+#include <moevit/core/error.hpp>
+#include <moevit/core/parameter.hpp>
+#include <moevit/io/naming/recognise.hpp>
+#include <moevit/io/resize_positions.hpp>
+#include <moevit/io/tensor_file.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace moevit {
+
+/// How a file may differ from the model. The defaults admit no difference.
+struct LoadOptions {
+  Naming naming = Naming::recognised;
+  std::string strip_prefix = {};         // taken off the front of names that have it, e.g. "model."
+  std::vector<std::string> ignore = {};  // tensors of the file that may stay unused; "opt/*": all that begin so
+  /// Our parameters that keep their values, e.g. "head*" for another number of classes. Tensors of the file that would
+  /// have filled them may stay unused.
+  std::vector<std::string> keep = {};
+  bool resize_positions = false;  // learned positions of another grid are resized as the naming's library does
+  std::optional<PositionResampling> resampling = {};  // instead of the library's way
+  bool allow_trailing_bytes = false;                  // after the last tensor of a safetensors file
+  bool reject_nonfinite = true;                       // NaN and infinite weights are errors
+  bool check_configuration = true;                    // a file of ours must have been saved from the same configuration
+};
+
+/// What was found besides weights.
+struct LoadReport {
+  std::string naming;
+  std::vector<std::string> unused;  // tensors that options.ignore and options.keep let pass
+};
+
+namespace detail {
+
+inline bool is_listed(const std::vector<std::string>& patterns, std::string_view name) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return pattern.ends_with('*') ? name.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1))
+                                  : name == pattern;
+  });
+}
+
+/// Where one parameter's values come from.
+struct Assignment {
+  const Parameter* parameter = nullptr;
+  const StoredTensor* tensor = nullptr;
+  ForeignSlice slice;
+  std::vector<float> resized;  // not empty: these values instead of the tensor's
+};
+
+/// Copies a slice of a tensor into row-major order of ours; needs no memory.
+template <class Read>
+void gather(Read read, const ForeignSlice& slice, std::span<float> values) {
+  const std::size_t last = slice.extents.size() - 1;
+  std::array<Index, 8> index{};
+  Index offset = slice.start;
+  for (std::size_t position = 0; position < values.size();) {
+    for (Index i = 0; i < slice.extents[last]; ++i) values[position++] = read(offset + i * slice.strides[last]);
+    for (std::size_t axis = last; axis-- > 0;) {
+      offset += slice.strides[axis];
+      if (++index[axis] < slice.extents[axis]) break;
+      offset -= index[axis] * slice.strides[axis];
+      index[axis] = 0;
+    }
+  }
+}
+
+/// Matches parameters with tensors and collects everything that does not fit.
+class ParameterLoader {
+ public:
+  ParameterLoader(const ModelDescription& description, const TensorFile& file, const LoadOptions& options)
+      : description_(description),
+        file_(file),
+        options_(options),
+        named_(recognise_naming(file, options.strip_prefix, options.naming)) {}
+
+  /// Finds the source of every parameter; `saved` is the grid of the file's positions if its metadata gives one.
+  void match(std::span<const Parameter> parameters, const std::optional<PositionGrid>& saved) {
+    for (const Parameter& parameter : parameters) match(parameter, saved);
+    for (const auto& [name, tensor] : named_.tensors) {
+      if (used_.contains(tensor)) continue;
+      if (kept_.contains(tensor) || is_listed(options_.ignore, tensor->name) || is_listed(options_.ignore, name))
+        report_.unused.push_back(tensor->name);
+      else
+        unexpected_.push_back("unexpected tensor '" + tensor->name + "' " + to_string(tensor->shape));
+    }
+    for (const StoredTensor* tensor : used_) check_values(*tensor);
+    if (!missing_.empty() || !unexpected_.empty() || !unfit_.empty()) refuse();
+  }
+
+  /// Assigns everything. Only allocation can fail, and that comes first.
+  void assign() {
+    std::size_t largest = 0;
+    for (const Assignment& assignment : assignments_)
+      largest = std::max(largest, static_cast<std::size_t>(assignment.parameter->size()));
+    std::vector<float> buffer(largest);
+    for (const Assignment& assignment : assignments_) {
+      const auto size = static_cast<std::size_t>(assignment.parameter->size());
+      if (assignment.resized.empty())
+        with_float_reader(assignment.tensor->type, assignment.tensor->bytes.data(),
+                          [&](auto read) { gather(read, assignment.slice, std::span(buffer).first(size)); });
+      else
+        std::copy(assignment.resized.begin(), assignment.resized.end(), buffer.begin());
+      assignment.parameter->assign(std::span<const float>(buffer).first(size));
+    }
+  }
+
+  LoadReport report() {
+    report_.naming = named_.table->name;
+    return report_;
+  }
+
+ private:
+  void match(const Parameter& parameter, const std::optional<PositionGrid>& saved) {
+    auto slice = find_foreign(*named_.table, parameter.name, parameter.shape, description_.vit, description_.moe);
+    const StoredTensor* tensor = slice ? named_.find(slice->name) : nullptr;
+    if (is_listed(options_.keep, parameter.name)) {
+      if (tensor) kept_.insert(tensor);
+      return;
+    }
+    if (!slice) {
+      missing_.push_back("the naming has no name for parameter " + parameter.name);
+    } else if (!tensor) {
+      missing_.push_back("missing tensor '" + slice->name + "' " + to_string(slice->shape) +
+                         for_ours(parameter, *slice));
+    } else {
+      used_.insert(tensor);
+      Assignment assignment{&parameter, tensor, std::move(*slice), {}};
+      if (!is_floating(tensor->type))
+        unfit_.push_back("tensor '" + tensor->name + "': expected F32, F16, BF16 or F64, found " + tensor->type);
+      else if (tensor->shape != assignment.slice.shape && !resize(assignment, saved))
+        return;
+      assignments_.push_back(std::move(assignment));
+    }
+  }
+
+  static std::string for_ours(const Parameter& parameter, const ForeignSlice& slice) {
+    return slice.name == parameter.name ? "" : " (for " + parameter.name + ")";
+  }
+
+  /// Whether a tensor of another shape is a table of positions that could be, and was, resized.
+  bool resize(Assignment& assignment, const std::optional<PositionGrid>& saved) {
+    const Shape& expected = assignment.slice.shape;
+    const Shape& found = assignment.tensor->shape;
+    std::string problem = "tensor '" + assignment.tensor->name + "': expected " + to_string(expected) + ", found " +
+                          to_string(found) + for_ours(*assignment.parameter, assignment.slice);
+    const bool other_grid = assignment.parameter->name == "position_embedding" && found.size() == expected.size() &&
+                            found.back() == expected.back() && element_count(found) > 0;
+    const auto from = other_grid ? source_grid(found[found.size() - 2], saved) : std::nullopt;
+    if (from && options_.resize_positions) {
+      const VitConfig& vit = description_.vit;
+      const PositionGrid to{vit.grid_rows(), vit.grid_columns(), vit.has_class_token()};
+      assignment.resized = assignment.parameter->values();
+      resize_positions(options_.resampling.value_or(named_.table->resampling), file_.floats(assignment.tensor->name),
+                       *from, assignment.resized, to, found.back());
+      return true;
+    }
+    if (from) problem += "; a table for another grid: resize_positions of LoadOptions resizes it";
+    unfit_.push_back(std::move(problem));
+    return false;
+  }
+
+  /// The grid of a table of `tokens` rows: the saved one, else a square, with a class token if only that makes it one.
+  static std::optional<PositionGrid> source_grid(Index tokens, const std::optional<PositionGrid>& saved) {
+    if (saved && saved->tokens() == tokens) return saved;
+    for (const bool token : {false, true}) {
+      const Index patches = tokens - (token ? 1 : 0);
+      const auto side = static_cast<Index>(std::lround(std::sqrt(static_cast<double>(patches))));
+      if (side > 0 && side * side == patches) return PositionGrid{side, side, token};
+    }
+    return std::nullopt;
+  }
+
+  /// Refuses what a float cannot hold, and NaN and infinity if asked to.
+  void check_values(const StoredTensor& tensor) {
+    with_float_reader(tensor.type, tensor.bytes.data(), [&](auto read) {
+      for (Index i = 0; i < tensor.size(); ++i) {
+        const float value = read(i);
+        if (std::isfinite(value)) continue;
+        const bool too_large = tensor.type == "F64" && std::isfinite(load_element<double>(tensor.bytes.data(), i));
+        if (!too_large && !options_.reject_nonfinite) continue;
+        unfit_.push_back("tensor '" + tensor.name + "': expected finite values, found " +
+                         (too_large           ? "one too large for a float"
+                          : std::isnan(value) ? "NaN"
+                                              : "infinity") +
+                         " at element " + std::to_string(i));
+        return;
+      }
+    });
+  }
+
+  [[noreturn]] void refuse() const {
+    constexpr std::size_t shown = 25;  // of each kind
+    std::string message = file_.path().string() + " (naming " + std::string(named_.table->name) +
+                          ") does not fit the model, which is left as it was: " + std::to_string(missing_.size()) +
+                          " missing, " + std::to_string(unexpected_.size()) + " unexpected, " +
+                          std::to_string(unfit_.size()) + " of another shape, type or value";
+    for (const auto* lines : {&unfit_, &missing_, &unexpected_}) {
+      for (std::size_t i = 0; i < std::min(shown, lines->size()); ++i) message += "\n  " + (*lines)[i];
+      if (lines->size() > shown) message += "\n  and " + std::to_string(lines->size() - shown) + " more";
+    }
+    throw Error(message);
+  }
+
+  const ModelDescription& description_;
+  const TensorFile& file_;
+  const LoadOptions& options_;
+  NamedTensors named_;
+  std::vector<Assignment> assignments_;
+  std::set<const StoredTensor*> used_, kept_;
+  std::vector<std::string> missing_, unexpected_, unfit_;  // one line each
+  LoadReport report_;
+};
+
+}  // namespace detail
+
+/// Fills all parameters of a model from a file. Throws one Error that lists every missing, unexpected, mis-shaped,
+/// mistyped and non-finite tensor; then no parameter has been touched. `saved_grid` is the grid of the file's position
+/// embedding where that is known; else it is taken to be a square.
+inline LoadReport load_parameters(std::span<const Parameter> parameters, const ModelDescription& description,
+                                  const TensorFile& file, const LoadOptions& options = {},
+                                  const std::optional<PositionGrid>& saved_grid = {}) {
+  detail::ParameterLoader loader(description, file, options);
+  loader.match(parameters, saved_grid);
+  loader.assign();
+  return loader.report();
+}
+
+}  // namespace moevit
