@@ -1,6 +1,7 @@
 /// An owning array on 64-byte boundaries.
 #pragma once
 
+#include <moevit/core/error.hpp>
 #include <moevit/core/tensor.hpp>
 
 #include <algorithm>
@@ -44,6 +45,7 @@ class AlignedBuffer {
 
  private:
   static T* allocate(Index size) {
+    if (size < 0) fail("AlignedBuffer: expected a size of at least 0, found ", size);
     if (size == 0) return nullptr;
     return static_cast<T*>(::operator new(static_cast<std::size_t>(size) * sizeof(T), std::align_val_t{cache_line}));
   }
