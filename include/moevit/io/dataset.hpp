@@ -20,8 +20,8 @@ namespace moevit {
 
 struct DatasetOptions {
   /// "train", "t10k", "test": the part of a data set that has several. Empty where it has one.
-  std::string split;
-  ImageLimits limits;
+  std::string split = {};
+  ImageLimits limits = {};
 };
 
 namespace detail {

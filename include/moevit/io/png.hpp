@@ -38,6 +38,13 @@ class PngDecoder {
   /// Of the pixels that read_row writes.
   Index channels() const { return png_get_channels(png_, info_); }
   int passes() const { return passes_; }
+  /// Empty unless the pixels are indices into it.
+  std::span<const png_color> palette() const {
+    png_colorp colors = nullptr;
+    int count = 0;
+    if (png_get_color_type(png_, info_) == PNG_COLOR_TYPE_PALETTE) png_get_PLTE(png_, info_, &colors, &count);
+    return {colors, static_cast<std::size_t>(count)};
+  }
 
   bool read_header(const ImageLimits& limits) {
     if (info_ == nullptr || setjmp(png_jmpbuf(png_))) return false;
@@ -52,12 +59,12 @@ class PngDecoder {
     return true;
   }
 
-  /// Sets up 8-bit grey or RGB.
+  /// Sets up 8-bit grey, RGB or indices.
   bool start() {
     if (setjmp(png_jmpbuf(png_))) return false;
     const int type = png_get_color_type(png_, info_);
     png_set_strip_16(png_);
-    if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png_);
+    if (type == PNG_COLOR_TYPE_PALETTE) png_set_packing(png_);  // one byte per index
     if (type == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(png_);
     png_set_strip_alpha(png_);
     passes_ = png_set_interlace_handling(png_);
@@ -118,6 +125,19 @@ inline void check_png_size(std::span<const std::uint8_t> bytes, const ImageLimit
   check_image_size(number(width_offset + 4), number(width_offset), limits, where);
 }
 
+/// libpng makes indices beyond the palette black without a word; here they are an error.
+inline Image look_up(const Image& indices, std::span<const png_color> palette, std::string_view where) {
+  Image image(indices.height(), indices.width(), 3);
+  std::uint8_t* to = image.row(0);
+  for (std::uint8_t index : indices.pixels()) {
+    if (index >= palette.size()) fail(where, ": PNG: colour ", int{index}, " of a palette with ", palette.size());
+    *to++ = palette[index].red;
+    *to++ = palette[index].green;
+    *to++ = palette[index].blue;
+  }
+  return image;
+}
+
 }  // namespace detail
 
 inline bool is_png(std::span<const std::uint8_t> bytes) {
@@ -145,7 +165,8 @@ inline Image decode_png(std::span<const std::uint8_t> bytes, const ImageLimits& 
     for (Index y = 0; y < image.height(); ++y) check(decoder.read_row(image.row(y)));
   }
   check(decoder.finish());
-  return image;
+  if (decoder.palette().empty()) return image;
+  return detail::look_up(image, decoder.palette(), where);
 }
 
 }  // namespace moevit
