@@ -1,0 +1,143 @@
+// Dispatch and combine against plain loops, and experts without tokens.
+#include <moevit/moe/dispatch.hpp>
+#include <moevit/moe/residual_expert_bank.hpp>
+
+#include "catch.hpp"
+
+#include <random>
+
+namespace {
+
+using namespace moevit;
+
+constexpr Index dim = 6;
+
+// An expert whose output is easy to tell: x + 100 * (expert + 1), noting the rows it computed.
+struct CountingBank {
+  static constexpr Index dim = 6;
+  static constexpr Index block_rows = 4;
+  std::vector<Index>* rows;
+  static constexpr Index scratch_bytes(Index) { return 0; }
+  Index experts() const { return static_cast<Index>(rows->size()); }
+  void forward(Index expert, ConstMatrixView x, MatrixView y, Arena&) const {
+    (*rows)[static_cast<std::size_t>(expert)] += x.rows();
+    for (Index row = 0; row < x.rows(); ++row)
+      for (Index i = 0; i < dim; ++i) y(row, i) = x(row, i) + 100.f * static_cast<float>(expert + 1);
+  }
+};
+
+SparsePlan random_plan(Index tokens, Index experts, Index k, Index capacity, std::mt19937& generator) {
+  std::vector<float> gates(static_cast<std::size_t>(tokens * experts));
+  for (float& gate : gates) gate = static_cast<float>(generator() % 1000) / 1000.f;
+  SparsePlan plan;
+  AssignScratch scratch;
+  assign_top_k(ConstMatrixView(gates.data(), tokens, experts), tokens, {.capacity = capacity, .selected = k}, plan, scratch);
+  return plan;
+}
+
+}  // namespace
+
+TEST_CASE("each expert computes its rows and no others; outputs are combined by gate") {
+  std::mt19937 generator(5);
+  for (Index tokens : {0, 1, 3, 4, 5, 23}) {
+    const Index experts = 5, k = 2;
+    if (tokens == 0) continue;
+    const SparsePlan plan = random_plan(tokens, experts, k, 3, generator);
+    std::vector<float> x(static_cast<std::size_t>(tokens * dim)), y = x;
+    for (float& value : x) value = static_cast<float>(generator() % 100);
+    std::vector<Index> computed(static_cast<std::size_t>(experts), 0);
+    const CountingBank bank{&computed};
+    Workspace workspace({dispatch_shared_bytes<CountingBank>(tokens * k, experts), dispatch_worker_bytes<CountingBank>(tokens * k)});
+    std::vector<float> outputs(static_cast<std::size_t>(plan.rows() * dim));
+    std::vector<ExpertTask> tasks(static_cast<std::size_t>(experts + plan.rows()));
+    const MatrixView rows(outputs.data(), plan.rows(), dim);
+    CHECK(run_experts(plan, bank, {x.data(), tokens, dim}, rows, false, tasks.data(), workspace) == plan.rows());
+    for (int expert = 0; expert < plan.experts(); ++expert) CHECK(computed[static_cast<std::size_t>(expert)] == plan.kept(expert));
+    combine(plan, rows, nullptr, {y.data(), tokens, dim}, workspace);
+    std::vector<float> expected(y.size(), 0.f);
+    for (const Choice& choice : plan.choices())
+      if (choice.slot >= 0)
+        for (Index i = 0; i < dim; ++i) {
+          const auto at = static_cast<std::size_t>(choice.token * dim + i);
+          expected[at] += choice.gate * (x[at] + 100.f * static_cast<float>(choice.expert + 1));
+        }
+    for (std::size_t i = 0; i < y.size(); ++i) CHECK(y[i] == Approx(expected[i]).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("an image routed whole is one run, read without gathering") {
+  SparsePlan plan;
+  plan.start(8, 3, 1, 8);
+  for (int token = 0; token < 8; ++token) plan.add({token, 0, token < 4 ? 2 : 0, token % 4, 1.f});
+  plan.finish();
+  REQUIRE(plan.runs(2).size() == 1);
+  CHECK(plan.runs(2)[0].rows == 4);
+  CHECK(plan.runs(1).empty());
+  std::vector<float> x(8 * dim);
+  const ConstMatrixView view(x.data(), 8, dim);
+  CHECK(gather_rows(plan, {2, plan.first_row(2), 4}, view, false, nullptr).data() == x.data());
+  CHECK(gather_rows(plan, {0, plan.first_row(0), 4}, view, false, nullptr).data() == x.data() + 4 * dim);
+}
+
+TEST_CASE("a residual bank equals plain experts with summed weights, and its core alone when residuals are zero") {
+  using Core = Mlp<dim, 10>;
+  ResidualExpertBank<Core> full(3);
+  ResidualExpertBank<Core, 2> low(3);
+  ExpertBank<Core> plain(3);
+  std::mt19937 generator(9);
+  std::normal_distribution<float> normal;
+  const auto fill = [&](auto& bank, bool residuals) {
+    std::remove_reference_t<decltype(bank)>::each_parameter(bank, "", [&](const Parameter& parameter) {
+      std::vector<float> values(static_cast<std::size_t>(parameter.size()));
+      for (float& value : values) value = parameter.name.starts_with("core") || residuals ? normal(generator) : 0.f;
+      parameter.assign(values);
+    });
+  };
+  const auto named = [](auto& bank, const std::string& name) {
+    std::vector<float> values;
+    std::remove_reference_t<decltype(bank)>::each_parameter(bank, "", [&](const Parameter& parameter) {
+      if (parameter.name == name) values = parameter.values();
+    });
+    REQUIRE_FALSE(values.empty());
+    return values;
+  };
+  const auto compare = [&](auto& bank) {
+    Arena arena(1 << 16);
+    std::vector<float> x(5 * dim), y(5 * dim), expected(5 * dim);
+    for (float& value : x) value = normal(generator);
+    for (Index expert = 0; expert < 3; ++expert) {
+      const Arena::Scope scope(arena);
+      bank.forward(expert, {x.data(), 5, dim}, {y.data(), 5, dim}, arena);
+      plain.forward(expert, {x.data(), 5, dim}, {expected.data(), 5, dim}, arena);
+      for (std::size_t i = 0; i < y.size(); ++i) CHECK(y[i] == Approx(expected[i]).margin(1e-5));
+    }
+  };
+  const auto merge = [&](auto& bank, auto residual_kernel) {
+    ExpertBank<Core>::each_parameter(plain, "", [&](const Parameter& parameter) {
+      const std::vector<float> core = named(bank, "core." + parameter.name), residual = residual_kernel(parameter.name);
+      std::vector<float> sum(residual.size());
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = core[i % core.size()] + residual[i];
+      parameter.assign(sum);
+    });
+  };
+  fill(full, true);
+  merge(full, [&](const std::string& name) { return named(full, "residual." + name); });
+  compare(full);
+  fill(full, false);
+  merge(full, [&](const std::string& name) { return named(full, "residual." + name); });
+  compare(full);
+  fill(low, true);
+  merge(low, [&](const std::string& name) {
+    if (name.ends_with("bias")) return named(low, "residual." + name);
+    const std::string layer = "residual." + name.substr(0, name.find('.'));
+    const std::vector<float> left = named(low, layer + ".left.kernel"), right = named(low, layer + ".right.kernel");
+    const std::size_t inputs = left.size() / 6, outputs = right.size() / 6;
+    std::vector<float> product(3 * inputs * outputs, 0.f);
+    for (std::size_t expert = 0; expert < 3; ++expert)
+      for (std::size_t i = 0; i < inputs; ++i)
+        for (std::size_t o = 0; o < outputs; ++o)
+          for (std::size_t r = 0; r < 2; ++r) product[(expert * inputs + i) * outputs + o] += left[(expert * inputs + i) * 2 + r] * right[(expert * 2 + r) * outputs + o];
+    return product;
+  });
+  compare(low);
+}
