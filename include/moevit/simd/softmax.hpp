@@ -5,8 +5,9 @@
 
 namespace moevit::simd {
 
-/// y[i] = exp(factor * x[i] - max) / sum over i < count. Float lanes; error below 4e-7 of the largest output; any finite x (the maximum is
-/// subtracted first). y may be x. count = 0 does nothing. The order of the sum depends on count alone.
+/// y = softmax(factor * x) over `count` floats, factor > 0. Error below 4e-7 of the largest output for any finite x: the maximum is subtracted
+/// before the factor comes in, as factor * x alone would round too much where x is large (tests/simd/softmax_test.cpp measures it).
+/// -inf gives 0, NaN or +inf make the row NaN. y may be x. count = 0 does nothing. The order of the sum depends on count alone.
 template <class Arch = DefaultArch>
 void softmax_row(const float* x, Index count, float factor, float* y) {
   using B = Batch<Arch>;
@@ -16,21 +17,21 @@ void softmax_row(const float* x, Index count, float factor, float* y) {
   const Index rest = count - whole;
   const B scale(factor);
   B largest(lowest);
-  for (Index i = 0; i < whole; i += lanes<Arch>) largest = xsimd::max(largest, B::load_unaligned(x + i) * scale);
+  for (Index i = 0; i < whole; i += lanes<Arch>) largest = xsimd::max(largest, B::load_unaligned(x + i));
   B tail(0.f);
   if (rest) {
-    tail = load_first<Arch>(x + whole, rest, 0.f) * scale;
-    largest = xsimd::max(largest, keep_first<Arch>(tail, rest, lowest));
+    tail = load_first<Arch>(x + whole, rest, lowest);
+    largest = xsimd::max(largest, tail);
   }
   const B top(reduce_max<Arch>(largest));
   B sum(0.f);
   for (Index i = 0; i < whole; i += lanes<Arch>) {
-    const B value = xsimd::exp(B::load_unaligned(x + i) * scale - top);
+    const B value = xsimd::exp((B::load_unaligned(x + i) - top) * scale);
     value.store_unaligned(y + i);
     sum += value;
   }
   if (rest) {
-    tail = keep_first<Arch>(xsimd::exp(tail - top), rest, 0.f);
+    tail = keep_first<Arch>(xsimd::exp((tail - top) * scale), rest, 0.f);
     sum += tail;
   }
   const B inverse(1.f / reduce_add<Arch>(sum));
