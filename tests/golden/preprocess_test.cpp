@@ -29,7 +29,8 @@ Image image_of(const GoldenCase& golden, const std::string& tensor) {
 
 std::vector<int> levels(ImageView image) {
   std::vector<int> values;
-  for (Index y = 0; y < image.height(); ++y) values.insert(values.end(), image.row(y), image.row(y) + image.row_bytes());
+  for (Index y = 0; y < image.height(); ++y)
+    values.insert(values.end(), image.row(y), image.row(y) + image.row_bytes());
   return values;
 }
 
@@ -51,7 +52,8 @@ Request request_of(const GoldenCase& golden, Interpolation interpolation) {
   request.target.shorter_side = size.is_array() ? 0 : size.get<Index>();
   request.resized_height = golden.config.at("resized").at(0).get<Index>();
   request.resized_width = golden.config.at("resized").at(1).get<Index>();
-  request.crop_equals_resize = request.target.height == request.resized_height && request.target.width == request.resized_width;
+  request.crop_equals_resize =
+      request.target.height == request.resized_height && request.target.width == request.resized_width;
   return request;
 }
 
@@ -68,6 +70,8 @@ std::vector<float> run(ImageView image, const Request& request, const Preprocess
 void check_output(const GoldenCase& golden, const std::string& tensor, const std::string& output, ImageView image,
                   const Request& request) {
   Preprocessing target = request.target;
+  const Shape& shape = golden.shape(tensor);
+  target.channels = shape.size() == 3 ? shape[2] : 1;
   if (output == "resized") {
     const Image resized = resize(image, request.resized_height, request.resized_width, target.interpolation);
     test::expect_equal(golden, tensor, levels(resized));
@@ -95,7 +99,8 @@ void run_preprocess_case(const GoldenCase& golden) {
     for (auto [name, interpolation] : {std::pair{"outputs/bilinear/", Interpolation::bilinear},
                                        std::pair{"outputs/bicubic/", Interpolation::bicubic}}) {
       if (!tensor.name.starts_with(name)) continue;
-      check_output(golden, tensor.name, tensor.name.substr(std::string(name).size()), image, request_of(golden, interpolation));
+      check_output(golden, tensor.name, tensor.name.substr(std::string(name).size()), image,
+                   request_of(golden, interpolation));
       ++outputs;
     }
   }

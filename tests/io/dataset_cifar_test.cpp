@@ -78,11 +78,13 @@ TEST_CASE("cifar: partial records, labels out of range and no files are errors")
   Bytes record = cifar_record({3}, 10, 20, 30);
   record.pop_back();
   write_bytes(folder / "short.bin", record);
-  CHECK_THROWS_WITH(CifarDataset(CifarKind::cifar10, {folder / "short.bin"}), Catch::Contains("multiple of 3073 bytes, found 3072"));
+  CHECK_THROWS_WITH(CifarDataset(CifarKind::cifar10, {folder / "short.bin"}),
+                    Catch::Contains("multiple of 3073 bytes, found 3072"));
   write_bytes(folder / "empty.bin", {});
   CHECK_THROWS_AS(CifarDataset(CifarKind::cifar10, {folder / "empty.bin"}), Error);
   write_bytes(folder / "label.bin", cifar_record({10}, 1, 2, 3));
-  CHECK_THROWS_WITH(CifarDataset(CifarKind::cifar10, {folder / "label.bin"}), Catch::Contains("image 0 has label 10, expected 0 to 9"));
+  CHECK_THROWS_WITH(CifarDataset(CifarKind::cifar10, {folder / "label.bin"}),
+                    Catch::Contains("image 0 has label 10, expected 0 to 9"));
   CHECK_THROWS_AS(CifarDataset(CifarKind::cifar10, {}), Error);
   CHECK_THROWS_AS(CifarDataset(CifarKind::cifar10, {folder / "absent.bin"}), Error);
 }

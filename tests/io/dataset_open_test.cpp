@@ -39,9 +39,11 @@ TEST_CASE("open_dataset: IDX by folder, split and file") {
   CHECK(first_value(*open_dataset(folder / "t10k-images-idx3-ubyte"), 0) == Approx(50));
   CHECK(open_dataset(folder.path(), {.split = "train"})->label(0) == 4);
   CHECK_THROWS_WITH(open_dataset(folder.path()), Catch::Contains("several splits (t10k, train)"));
-  CHECK_THROWS_WITH(open_dataset(folder.path(), {.split = "test"}), Catch::Contains("no split 'test', only: t10k, train"));
+  CHECK_THROWS_WITH(open_dataset(folder.path(), {.split = "test"}),
+                    Catch::Contains("no split 'test', only: t10k, train"));
   std::filesystem::remove(folder / "t10k-labels-idx1-ubyte.gz");
-  CHECK_THROWS_WITH(open_dataset(folder.path(), {.split = "t10k"}), Catch::Contains("its labels, t10k-labels-idx1-ubyte"));
+  CHECK_THROWS_WITH(open_dataset(folder.path(), {.split = "t10k"}),
+                    Catch::Contains("its labels, t10k-labels-idx1-ubyte"));
 }
 
 TEST_CASE("open_dataset: IDX names with a dot, as some archives unpack them") {
@@ -89,7 +91,8 @@ TEST_CASE("open_dataset: one folder per class, sorted, nothing left out silently
   CHECK(first_value(*dataset, 1) == Approx(20));
   CHECK(dataset->label(1) == 1);
   CHECK(dataset->label(2) == 2);
-  CHECK(dataset->skipped() == std::vector<std::string>{(folder / "README").string(), (folder / "cat/notes.txt").string()});
+  CHECK(dataset->skipped() ==
+        std::vector<std::string>{(folder / "README").string(), (folder / "cat/notes.txt").string()});
 }
 
 TEST_CASE("open_dataset: a split may be a folder") {
@@ -167,7 +170,8 @@ TEST_CASE("open_dataset: Fashion-MNIST as Debian installs it") {
   const auto dataset = open_dataset(folder, {.split = "t10k"});
   REQUIRE(dataset->size() == 10000);
   std::vector<Index> images_of_class(10, 0);
-  for (Index image = 0; image < dataset->size(); ++image) ++images_of_class[static_cast<std::size_t>(dataset->label(image))];
+  for (Index image = 0; image < dataset->size(); ++image)
+    ++images_of_class[static_cast<std::size_t>(dataset->label(image))];
   CHECK(images_of_class == std::vector<Index>(10, 1000));
 }
 

@@ -34,7 +34,8 @@ struct PngRecipe {
 inline Bytes encode_png(PngRecipe recipe) {
   Bytes file;
   png_structp png = png_create_write_struct(
-      PNG_LIBPNG_VER_STRING, nullptr, [](png_structp, png_const_charp message) { throw std::runtime_error(message); }, nullptr);
+      PNG_LIBPNG_VER_STRING, nullptr, [](png_structp, png_const_charp message) { throw std::runtime_error(message); },
+      nullptr);
   png_infop info = png_create_info_struct(png);
   png_set_write_fn(
       png, &file,

@@ -87,7 +87,8 @@ TEST_CASE("jpeg: inverted CMYK and YCCK become RGB") {
   for (J_COLOR_SPACE stored_space : {JCS_CMYK, JCS_YCCK}) {
     for (const Colour& colour : colours) {
       JpegRecipe recipe{.height = 8, .width = 8, .channels = 4, .color_space = JCS_CMYK, .stored_space = stored_space};
-      for (int i = 0; i < 64; ++i) recipe.pixels.insert(recipe.pixels.end(), colour.stored.begin(), colour.stored.end());
+      for (int i = 0; i < 64; ++i)
+        recipe.pixels.insert(recipe.pixels.end(), colour.stored.begin(), colour.stored.end());
       Bytes want;
       for (int i = 0; i < 64; ++i) want.insert(want.end(), colour.rgb.begin(), colour.rgb.end());
       const Image image = decode_jpeg(encode_jpeg(recipe));
@@ -112,7 +113,8 @@ TEST_CASE("jpeg: the Exif orientation is applied") {
 
 TEST_CASE("jpeg: limits are checked before pixels are decoded") {
   const Bytes file = encode_jpeg(ramp(10, 20, 3, JCS_RGB));
-  CHECK_THROWS_WITH(decode_jpeg(file, {.max_width = 19}, "wide.jpg"), Catch::Contains("wide.jpg: 20 x 10 pixels, the limit is 19"));
+  CHECK_THROWS_WITH(decode_jpeg(file, {.max_width = 19}, "wide.jpg"),
+                    Catch::Contains("wide.jpg: 20 x 10 pixels, the limit is 19"));
   CHECK_THROWS_AS(decode_jpeg(file, {.max_height = 9}), Error);
   CHECK_THROWS_AS(decode_jpeg(file, {.max_pixels = 199}), Error);
   CHECK_NOTHROW(decode_jpeg(file, {.max_width = 20, .max_height = 10, .max_pixels = 200}));

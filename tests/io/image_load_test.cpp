@@ -38,7 +38,8 @@ TEST_CASE("image: errors name the file and the reason") {
   write(folder / "cut.ppm", Bytes(white_ppm.begin(), white_ppm.end() - 1));
   CHECK_THROWS_WITH(load_image(folder / "empty.jpg"), Catch::Contains("empty.jpg: the file is empty"));
   CHECK_THROWS_WITH(load_image(folder / "text.png"), Catch::Contains("text.png: not an image"));
-  CHECK_THROWS_WITH(load_image(folder / "cut.ppm"), Catch::Contains("cut.ppm: PPM: 2 x 1 pixels need at least 6 bytes, found 5"));
+  CHECK_THROWS_WITH(load_image(folder / "cut.ppm"),
+                    Catch::Contains("cut.ppm: PPM: 2 x 1 pixels need at least 6 bytes, found 5"));
   CHECK_THROWS_WITH(load_image(folder / "absent.jpg"), Catch::Contains("absent.jpg: no such file"));
   CHECK_THROWS_WITH(load_image(folder.path()), Catch::Contains("not a regular file"));
 }
@@ -46,7 +47,8 @@ TEST_CASE("image: errors name the file and the reason") {
 TEST_CASE("image: the size of the file is limited") {
   const test::TemporaryFolder folder;
   write(folder / "a.ppm", white_ppm);
-  CHECK_THROWS_WITH(load_image(folder / "a.ppm", {.max_file_bytes = 16}), Catch::Contains("a.ppm: 17 bytes, the limit for a file is 16"));
+  CHECK_THROWS_WITH(load_image(folder / "a.ppm", {.max_file_bytes = 16}),
+                    Catch::Contains("a.ppm: 17 bytes, the limit for a file is 16"));
   CHECK_NOTHROW(load_image(folder / "a.ppm", {.max_file_bytes = 17}));
 }
 

@@ -44,13 +44,17 @@ std::size_t find_chunk(const Bytes& file, const std::string& type) {
 TEST_CASE("png: colour and grey of 8 bits, plain and interlaced, odd sizes") {
   for (auto [height, width] : {std::pair{1, 1}, {1, 9}, {7, 1}, {5, 3}, {16, 17}}) {
     for (bool interlaced : {false, true}) {
-      PngRecipe colour{.height = height, .width = width, .interlaced = interlaced, .rows = counting_rows(height, width * 3)};
+      PngRecipe colour{
+          .height = height, .width = width, .interlaced = interlaced, .rows = counting_rows(height, width * 3)};
       const Image image = decode_png(encode_png(colour));
       CHECK(image.height() == height);
       CHECK(image.width() == width);
       CHECK(image.channels() == 3);
       CHECK(pixels(image) == joined(colour.rows));
-      PngRecipe grey{.height = height, .width = width, .color_type = PNG_COLOR_TYPE_GRAY, .interlaced = interlaced,
+      PngRecipe grey{.height = height,
+                     .width = width,
+                     .color_type = PNG_COLOR_TYPE_GRAY,
+                     .interlaced = interlaced,
                      .rows = counting_rows(height, width)};
       const Image grey_image = decode_png(encode_png(grey));
       CHECK(grey_image.channels() == 1);
@@ -79,12 +83,14 @@ TEST_CASE("png: palettes of any depth become colour") {
   const std::vector<png_color> palette{{10, 20, 30}, {40, 50, 60}, {70, 80, 90}};
   PngRecipe wide{.width = 3, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{2, 0, 1}}, .palette = palette};
   CHECK(pixels(decode_png(encode_png(wide))) == Bytes{70, 80, 90, 10, 20, 30, 40, 50, 60});
-  PngRecipe narrow{.width = 3, .bits = 2, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{0b10000100}}, .palette = palette};
+  PngRecipe narrow{
+      .width = 3, .bits = 2, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{0b10000100}}, .palette = palette};
   CHECK(pixels(decode_png(encode_png(narrow))) == Bytes{70, 80, 90, 10, 20, 30, 40, 50, 60});
 }
 
 TEST_CASE("png: an index beyond the palette is an error") {
-  PngRecipe recipe{.bits = 2, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{0b11000000}}, .palette = {{1, 2, 3}, {4, 5, 6}}};
+  PngRecipe recipe{
+      .bits = 2, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{0b11000000}}, .palette = {{1, 2, 3}, {4, 5, 6}}};
   recipe.more = [](png_structp png, png_infop) { png_set_check_for_invalid_index(png, 0); };
   CHECK_THROWS_AS(decode_png(encode_png(recipe)), Error);
 }
@@ -99,7 +105,8 @@ TEST_CASE("png: alpha is dropped, the stored colours stay") {
 }
 
 TEST_CASE("png: a transparent colour is dropped") {
-  PngRecipe palette{.width = 2, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{0, 1}}, .palette = {{1, 2, 3}, {4, 5, 6}}};
+  PngRecipe palette{
+      .width = 2, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{0, 1}}, .palette = {{1, 2, 3}, {4, 5, 6}}};
   palette.more = [](png_structp png, png_infop info) {
     png_byte alpha[] = {0, 100};
     png_set_tRNS(png, info, alpha, 2, nullptr);
@@ -133,14 +140,16 @@ TEST_CASE("png: gamma, text and other extras change nothing") {
 
 TEST_CASE("png: limits are checked before anything is decoded") {
   const Bytes file = encode_png({.height = 10, .width = 20, .rows = counting_rows(10, 60)});
-  CHECK_THROWS_WITH(decode_png(file, {.max_width = 19}, "wide.png"), Catch::Contains("wide.png: 20 x 10 pixels, the limit is 19"));
+  CHECK_THROWS_WITH(decode_png(file, {.max_width = 19}, "wide.png"),
+                    Catch::Contains("wide.png: 20 x 10 pixels, the limit is 19"));
   CHECK_THROWS_AS(decode_png(file, {.max_height = 9}), Error);
   CHECK_THROWS_AS(decode_png(file, {.max_pixels = 199}), Error);
   CHECK_NOTHROW(decode_png(file, {.max_width = 20, .max_height = 10, .max_pixels = 200}));
 }
 
 TEST_CASE("png: a wrong checksum in any chunk is an error") {
-  PngRecipe recipe{.width = 2, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{0, 1}}, .palette = {{1, 2, 3}, {4, 5, 6}}};
+  PngRecipe recipe{
+      .width = 2, .color_type = PNG_COLOR_TYPE_PALETTE, .rows = {{0, 1}}, .palette = {{1, 2, 3}, {4, 5, 6}}};
   recipe.more = [](png_structp png, png_infop info) { png_set_gAMA(png, info, 1.0); };
   const Bytes whole = encode_png(recipe);
   for (const char* type : {"IHDR", "gAMA", "PLTE", "IDAT", "IEND"}) {
@@ -164,7 +173,8 @@ TEST_CASE("png: every cut of a file is an error") {
   }
 }
 
-TEST_CASE("png: any one byte changed is an error") {  // every byte is under a checksum, or part of one or of the signature
+TEST_CASE(
+    "png: any one byte changed is an error") {  // every byte is under a checksum, or part of one or of the signature
   const Bytes whole = encode_png({.height = 3, .width = 4, .rows = counting_rows(3, 12)});
   for (std::size_t position = 0; position < whole.size(); ++position) {
     for (int change : {0x01, 0x20, 0x80, 0xFF}) {

@@ -40,10 +40,27 @@ TEST_CASE("ppm: samples of any maximum are spread to 0..255") {
 }
 
 TEST_CASE("ppm: damaged files are errors") {
-  for (const char* text : {"P6", "P6 1", "P6 1 1", "P6 1 1 255", "P6 1 1 255\n12", "P6 x 1 255\n123", "P6 1 1 256\n12345",
-                           "P6 0 1 255\n", "P6 1 1 0\n123", "P6 1 1 65536\n123456", "P6 -1 1 255\n123", "P6 1a 1 255\n123",
-                           "P4 8 1\n1", "P7 1 1 255\n1", "P3 1 1 255 1 2", "P3 1 1 255 1 2 256", "P3 1 1 255 1 2 x", "",
-                           "P", "P5 1 1 255#comment\n1", "P5 1 1 10\n\x0b"}) {
+  for (const char* text : {"P6",
+                           "P6 1",
+                           "P6 1 1",
+                           "P6 1 1 255",
+                           "P6 1 1 255\n12",
+                           "P6 x 1 255\n123",
+                           "P6 1 1 256\n12345",
+                           "P6 0 1 255\n",
+                           "P6 1 1 0\n123",
+                           "P6 1 1 65536\n123456",
+                           "P6 -1 1 255\n123",
+                           "P6 1a 1 255\n123",
+                           "P4 8 1\n1",
+                           "P7 1 1 255\n1",
+                           "P3 1 1 255 1 2",
+                           "P3 1 1 255 1 2 256",
+                           "P3 1 1 255 1 2 x",
+                           "",
+                           "P",
+                           "P5 1 1 255#comment\n1",
+                           "P5 1 1 10\n\x0b"}) {
     INFO(text);
     CHECK_THROWS_AS(decode(text), Error);
   }

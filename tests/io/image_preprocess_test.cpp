@@ -45,7 +45,8 @@ TEST_CASE("preprocess: the same size needs neither resize nor crop") {
 }
 
 TEST_CASE("preprocess: the crop's offset rounds half to even") {
-  // One row: 4 - 1 = 3 spare, 1.5 -> 2; 6 - 1 = 5 spare, 2.5 -> 2; 2 - 1 = 1 spare, 0.5 -> 0; 8 - 1 = 7 spare, 3.5 -> 4.
+  // One row: 4 - 1 = 3 spare, 1.5 -> 2; 6 - 1 = 5 spare, 2.5 -> 2; 2 - 1 = 1 spare, 0.5 -> 0; 8 - 1 = 7 spare, 3.5
+  // -> 4.
   CHECK(detail::crop_axis(4, 1).first == 2);
   CHECK(detail::crop_axis(6, 1).first == 2);
   CHECK(detail::crop_axis(2, 1).first == 0);
@@ -57,10 +58,9 @@ TEST_CASE("preprocess: the crop's offset rounds half to even") {
 }
 
 TEST_CASE("preprocess: smaller images get zeros, the odd one at the right and below") {
-  CHECK(preprocessed_bytes(counting_image(2, 2), plain(3, 4, 2)) ==
-        std::vector<int>{0, 0, 1, 0,  //
-                         0, 2, 3, 0,  //
-                         0, 0, 0, 0});
+  CHECK(preprocessed_bytes(counting_image(2, 2), plain(3, 4, 2)) == std::vector<int>{0, 0, 1, 0,  //
+                                                                                     0, 2, 3, 0,  //
+                                                                                     0, 0, 0, 0});
   // Padded along one axis, cropped along the other: 1.5 -> 2.
   CHECK(preprocessed_bytes(counting_image(2, 5), plain(4, 2, 2)) == std::vector<int>{0, 0, 2, 3, 7, 8, 0, 0});
 }
@@ -78,7 +78,8 @@ TEST_CASE("preprocess: the longer side is rounded down") {
   // 3 x 7 to shorter side 2: 7 * 2 / 3 = 4.67 -> 4 columns; with 5 the padding of the crop would be gone.
   Image white(3, 7, 1);
   std::fill_n(white.row(0), white.pixels().size(), std::uint8_t{255});
-  CHECK(preprocessed_bytes(white, plain(2, 6, 2)) == std::vector<int>{0, 255, 255, 255, 255, 0, 0, 255, 255, 255, 255, 0});
+  CHECK(preprocessed_bytes(white, plain(2, 6, 2)) ==
+        std::vector<int>{0, 255, 255, 255, 255, 0, 0, 255, 255, 255, 255, 0});
   CHECK(preprocessed_bytes(counting_image(1, 40), plain(8, 8, 8)).size() == 64);
 }
 
@@ -172,7 +173,8 @@ TEST_CASE("image limits: width, height and the product") {
   CHECK_THROWS_AS(check_image_size(1, 11, limits, "x"), Error);
   CHECK_THROWS_AS(check_image_size(21, 1, limits, "x"), Error);
   CHECK_THROWS_AS(check_image_size(0, 1, limits, "x"), Error);
-  CHECK_THROWS_WITH(check_image_size(20, 8, limits, "big.png"), "big.png: 8 x 20 pixels, the limit is 100 pixels in all");
+  CHECK_THROWS_WITH(check_image_size(20, 8, limits, "big.png"),
+                    "big.png: 8 x 20 pixels, the limit is 100 pixels in all");
 }
 
 }  // namespace

@@ -27,8 +27,8 @@ Image random_image(Index height, Index width, Index channels, unsigned seed) {
 
 Bytes bytes(const Image& image) { return {image.pixels().begin(), image.pixels().end()}; }
 
-// Values of Pillow 13.0.0; the first of the bilinear row by hand: the centre of output 0 is 1, the triangle reaches 2, so the
-// pixels at distance 0.5, 0.5, 1.5 weigh 0.75, 0.75, 0.25: (0 * 0.75 + 100 * 0.75 + 200 * 0.25) / 1.75 = 71.4.
+// Values of Pillow 13.0.0; the first of the bilinear row by hand: the centre of output 0 is 1, the triangle reaches 2,
+// so the pixels at distance 0.5, 0.5, 1.5 weigh 0.75, 0.75, 0.25: (0 * 0.75 + 100 * 0.75 + 200 * 0.25) / 1.75 = 71.4.
 TEST_CASE("resize: rows of one pixel's height, as Pillow") {
   const Image row = image_of(1, 4, 1, {0, 100, 200, 50});
   CHECK(bytes(resize(row, 1, 2, Interpolation::bilinear)) == Bytes{71, 121});
@@ -89,7 +89,8 @@ TEST_CASE("resize: a window is that part of the whole") {
     const auto interpolation = trial % 3 == 0 ? Interpolation::bilinear : Interpolation::bicubic;
     const Index height = up_to(30), width = up_to(30);
     const Index window_height = up_to(height), window_width = up_to(width);
-    const ImageWindow window{up_to(height - window_height + 1) - 1, up_to(width - window_width + 1) - 1, window_height, window_width};
+    const ImageWindow window{up_to(height - window_height + 1) - 1, up_to(width - window_width + 1) - 1, window_height,
+                             window_width};
     const Image whole = resize(image, height, width, interpolation);
     const Image part = resize_window(image, height, width, window, interpolation);
     INFO("trial " << trial);

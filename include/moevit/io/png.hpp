@@ -147,7 +147,7 @@ inline bool is_png(std::span<const std::uint8_t> bytes) {
 
 /// A PNG image as grey (1 channel) or RGB. Palettes become RGB, 1, 2 and 4 bits are spread to 0..255, of 16 bits the
 /// high byte is kept. Alpha and transparent colours are dropped, not blended: the stored colours come out, as from
-/// Pillow's convert("RGB").
+/// Pillow's convert("RGB"). Gamma, colour profiles and orientation chunks are not read.
 /// Throws Error, naming `where`, for damaged or cut files, wrong checksums in any chunk, and beyond the limits, which
 /// are checked before memory is taken.
 inline Image decode_png(std::span<const std::uint8_t> bytes, const ImageLimits& limits = {},

@@ -36,10 +36,11 @@ class CifarDataset : public Dataset {
 
   Index size() const override { return std::ssize(labels_); }
   void read(Index image, const Preprocessing& target, std::span<float> out) const override {
-    const std::uint8_t* planes = planes_.data() + position(image) * image_bytes_;
+    const std::uint8_t* planes = planes_.data() + position(image) * image_bytes;
     Image pixels(side, side, 3);
     for (Index pixel = 0; pixel < side * side; ++pixel) {
-      for (Index channel = 0; channel < 3; ++channel) pixels.row(0)[pixel * 3 + channel] = planes[channel * side * side + pixel];
+      for (Index channel = 0; channel < 3; ++channel)
+        pixels.row(0)[pixel * 3 + channel] = planes[channel * side * side + pixel];
     }
     preprocess(pixels, target, out);
   }
@@ -57,7 +58,7 @@ class CifarDataset : public Dataset {
 
  private:
   static constexpr Index side = 32;
-  static constexpr std::size_t image_bytes_ = 3 * side * side;
+  static constexpr std::size_t image_bytes = 3 * side * side;
 
   struct File {
     std::string path;
@@ -76,12 +77,12 @@ class CifarDataset : public Dataset {
     }
     for (std::size_t begin = 0; begin < bytes.size(); begin += record) {
       const auto values = bytes.subspan(begin, record);
-      const std::uint8_t label = values[record - image_bytes_ - 1];
+      const std::uint8_t label = values[record - image_bytes - 1];
       if (label >= classes()) {
         fail(where, ": CIFAR: image ", begin / record, " has label ", int{label}, ", expected 0 to ", classes() - 1);
       }
       labels_.push_back(label);
-      const auto planes = values.last(image_bytes_);
+      const auto planes = values.last(image_bytes);
       planes_.insert(planes_.end(), planes.begin(), planes.end());
     }
     files_.push_back({where, labels_.size()});

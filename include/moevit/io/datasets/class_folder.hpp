@@ -27,7 +27,8 @@ inline bool is_image_name(const std::filesystem::path& path) {
 inline std::vector<std::filesystem::path> sorted_entries(const std::filesystem::path& folder) {
   std::error_code failure;
   std::vector<std::filesystem::path> entries;
-  for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
+  for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
     entries.push_back(entry->path());
   }
   if (failure) fail(folder.string(), ": cannot be listed: ", failure.message());
@@ -88,7 +89,8 @@ class FolderDataset : public Dataset {
   void append_folder(const std::filesystem::path& folder, Index label) {
     for (const auto& entry : sorted_entries(folder)) {
       if (std::filesystem::is_directory(entry)) {
-        fail(entry.string(), ": a folder among images: expected image files", label < 0 ? "" : ", one folder per class");
+        fail(entry.string(), ": a folder among images: expected image files",
+             label < 0 ? "" : ", one folder per class");
       }
       if (is_image_name(entry)) {
         files_.push_back({entry, label});

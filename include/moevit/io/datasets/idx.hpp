@@ -25,8 +25,8 @@ struct IdxArray {
 };
 
 /// The content of an IDX file of unsigned bytes with `rank` axes; the format is described with MNIST
-/// (yann.lecun.com/exdb/mnist). Throws Error, naming `where`, when the header says something else, when the content is longer
-/// or shorter than it says, and beyond the limits, which are checked before memory is taken.
+/// (yann.lecun.com/exdb/mnist). Throws Error, naming `where`, when the header says something else, when the content is
+/// longer or shorter than it says, and beyond the limits, which are checked before memory is taken.
 inline IdxArray decode_idx(std::span<const std::uint8_t> bytes, std::size_t rank, const ImageLimits& limits = {},
                            std::string_view where = "IDX") {
   UnpackedBytes content(bytes, where);
@@ -44,7 +44,8 @@ inline IdxArray decode_idx(std::span<const std::uint8_t> bytes, std::size_t rank
     array.shape.push_back(Index{extent[0]} << 24 | extent[1] << 16 | extent[2] << 8 | extent[3]);
     if (array.shape.back() == 0) fail(where, ": IDX: axis ", axis, " of ", to_string(array.shape), " is empty");
     if (array.shape.back() > limits.max_file_bytes / total) {
-      fail(where, ": IDX: shape ", to_string(array.shape), " takes more than the limit of ", limits.max_file_bytes, " bytes");
+      fail(where, ": IDX: shape ", to_string(array.shape), " takes more than the limit of ", limits.max_file_bytes,
+           " bytes");
     }
     total *= array.shape.back();
   }
