@@ -5,6 +5,7 @@
 #include <moevit/core/tensor.hpp>
 #include <moevit/moe/assign.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <vector>
@@ -68,9 +69,10 @@ inline double gshard_loss(ConstMatrixView gates) {
 inline double router_z_loss(ConstMatrixView logits) {
   double sum = 0;
   for (Index token = 0; token < logits.rows(); ++token) {
-    const double top = static_cast<double>(logits.row(token).maxCoeff());
+    const float* row = logits.row_data(token);
+    const double top = static_cast<double>(*std::max_element(row, row + logits.cols()));
     double exponentials = 0;
-    for (Index expert = 0; expert < logits.cols(); ++expert) exponentials += std::exp(static_cast<double>(logits(token, expert)) - top);
+    for (Index expert = 0; expert < logits.cols(); ++expert) exponentials += std::exp(static_cast<double>(row[expert]) - top);
     const double value = top + std::log(exponentials);
     sum += value * value;
   }
