@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -97,12 +98,19 @@ inline std::vector<GoldenCase> cases_of(const std::string& kind) {
   return result;
 }
 
+/// The largest difference of each kind so far, in tolerances.
+inline std::map<std::string, double>& largest_ratios() {
+  static std::map<std::string, double> ratios;
+  return ratios;
+}
+
 /// Says how many cases of a kind were run; fails when that is not the number listed in the manifests.
 inline void expect_all_run(const std::string& kind, std::size_t run) {
   std::size_t listed = 0;
   for (const Manifest& manifest : manifests())
     for (const auto& entry : manifest.json.at("cases")) listed += entry.at("kind") == kind;
-  std::cout << "golden " << kind << ": " << run << " of " << listed << " cases run\n";
+  std::cout << "golden " << kind << ": " << run << " of " << listed << " cases run, largest difference "
+            << largest_ratios()[kind] << " of its tolerance\n";
   CHECK(run == listed);
 }
 
@@ -142,6 +150,8 @@ inline void expect_within(const GoldenCase& golden, const std::string& tensor, s
   INFO(golden.name << ": " << tensor << " " << to_string(golden.shape(tensor)));
   REQUIRE(got.size() == want.size());
   const WorstDifference worst = worst_difference(got, want, tolerance);
+  double& largest = largest_ratios()[golden.kind];
+  largest = std::max(largest, worst.ratio);
   INFO("at " << worst.index << ": got " << worst.got << ", want " << worst.want << ", tolerance " << tolerance);
   CHECK(worst.ratio <= 1.0);
 }
