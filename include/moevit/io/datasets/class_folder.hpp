@@ -90,7 +90,7 @@ class FolderDataset : public Dataset {
     for (const auto& entry : sorted_entries(folder)) {
       if (std::filesystem::is_directory(entry)) {
         fail(entry.string(), ": a folder among images: expected image files",
-             label < 0 ? "" : ", one folder per class");
+             label < 0 ? "" : ", or the name of a split when the outer folders are splits");
       }
       if (is_image_name(entry)) {
         files_.push_back({entry, label});
