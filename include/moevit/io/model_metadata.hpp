@@ -132,15 +132,14 @@ inline const std::string& metadata_text(const TensorFile& file, const char* key,
 /// The metadata that save() writes. Throws Error for class names that take too much room. Every field of the
 /// configurations goes in, as JSON texts under keys that begin with "moevit.".
 inline TensorFile::Metadata to_metadata(const ModelMetadata& model) {
-  const auto& [description, preprocessing, class_names] = model;
   TensorFile::Metadata metadata;
   metadata["moevit.format"] = weights_format_version;
-  metadata["moevit.family"] = enum_name(description.family);
-  metadata["moevit.vit"] = detail::fields_to_text([&](auto visit) { for_each_field(description.vit, visit); });
-  metadata["moevit.moe"] = detail::fields_to_text([&](auto visit) { for_each_field(description.moe, visit); });
+  metadata["moevit.family"] = enum_name(model.description.family);
+  metadata["moevit.vit"] = detail::fields_to_text([&](auto visit) { for_each_field(model.description.vit, visit); });
+  metadata["moevit.moe"] = detail::fields_to_text([&](auto visit) { for_each_field(model.description.moe, visit); });
   metadata["moevit.preprocessing"] =
-      detail::fields_to_text([&](auto visit) { detail::for_each_preprocessing_field(preprocessing, visit); });
-  metadata["moevit.class_names"] = detail::Json(class_names).dump();
+      detail::fields_to_text([&](auto visit) { detail::for_each_preprocessing_field(model.preprocessing, visit); });
+  metadata["moevit.class_names"] = detail::Json(model.class_names).dump();
   if (metadata["moevit.class_names"].size() > max_class_names_text)
     fail("class names: expected at most ", max_class_names_text, " bytes as JSON, found ",
          metadata["moevit.class_names"].size());
