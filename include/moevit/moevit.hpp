@@ -5,4 +5,5 @@
 #include <moevit/models/vit.hpp>
 #include <moevit/models/vmoe.hpp>
 #include <moevit/moe/losses.hpp>
+#include <moevit/moe/noise.hpp>
 #include <moevit/version.hpp>

@@ -47,8 +47,9 @@ class SoftRouter {
     float* directions = shared.take<float>(dim * all_slots);
     for (Index slot = 0; slot < all_slots; ++slot) normalise_strided(mu_.data() + slot, dim, all_slots, scale_[0], directions + slot);
     const simd::PackedView packed = simd::pack(directions, all_slots, dim, all_slots, shared.take<float>(simd::packed_size(dim, all_slots)));
+    draw_noise(request, plan);
     request.workspace.parallel(groups, [&](Index g, Arena& arena) {
-      route_group(request.tokens.rows_of(g * group, group), packed, g, request.block, plan, arena);
+      route_group(request.tokens.rows_of(g * group, group), packed, g, request, plan, arena);
     });
   }
 
@@ -60,13 +61,23 @@ class SoftRouter {
   }
 
  private:
-  void route_group(ConstMatrixView x, const simd::PackedView& directions, Index g, int block, SoftPlan& plan, Arena& arena) const {
+  // Unit noise waits where the combine weights will be; it is scaled by noise_std alone, not by the number of experts.
+  static void draw_noise(const RouteRequest& request, SoftPlan& plan) {
+    const RoutingOptions& options = request.options;
+    if (options.noise_std == 0) return;
+    if (!options.noise) fail("router of block ", request.block, ": expected a noise source for noise_std ", options.noise_std, ", found none");
+    options.noise->fill(request.block, plan.combine.span().first(static_cast<std::size_t>(request.tokens.rows() * all_slots)));
+  }
+
+  void route_group(ConstMatrixView x, const simd::PackedView& directions, Index g, const RouteRequest& request, SoftPlan& plan, Arena& arena) const {
     const Index group = x.rows();
     const MatrixView normalised(arena.take<float>(group * dim), group, dim);
     for (Index token = 0; token < group; ++token) normalise_strided(x.row_data(token), dim, 1, 1.f, normalised.row_data(token));
     const MatrixView logits(arena.take<float>(group * all_slots), group, all_slots);
     simd::gemm(group, normalised.data(), dim, directions, {}, logits.data(), all_slots);
-    check_gates(logits, block);
+    if (request.options.noise_std != 0)
+      simd::add_scaled_row(static_cast<float>(request.options.noise_std), plan.combine.data() + g * group * all_slots, group * all_slots, logits.data());
+    check_gates(logits, request.block);
     const MatrixView by_slot(arena.take<float>(group * all_slots), all_slots, group);
     for (Index slot = 0; slot < all_slots; ++slot)
       for (Index token = 0; token < group; ++token) by_slot(slot, token) = logits(token, slot);
