@@ -164,8 +164,7 @@ TEST_CASE("open_dataset: the MNIST test set") {
 TEST_CASE("open_dataset: Fashion-MNIST as Debian installs it") {
   const std::filesystem::path folder = "/usr/share/datasets/fashion-mnist";
   if (!std::filesystem::exists(folder)) {
-    std::cout << "skipped: needs the Debian package dataset-fashion-mnist\n";
-    return;
+    return test::skip("needs the Debian package dataset-fashion-mnist");
   }
   const auto dataset = open_dataset(folder, {.split = "t10k"});
   REQUIRE(dataset->size() == 10000);
