@@ -1,9 +1,25 @@
 #!/usr/bin/env bash
 # Builds the benchmarks for this machine's instruction set and runs them on one core; on Debian it installs what is missing.
-#   bash bench/run.sh [options of Google Benchmark, e.g. --benchmark_filter=router]
+# Every case is compared with plain loops before it is timed; one with a wrong result is not timed, and the script fails.
+#   bash bench/run.sh                                      all of them, about five minutes
+#   bash bench/run.sh --benchmark_filter=routing           a family: gemm softmax layer_norm epilogue attention_core
+#                                                          routing dispatch experts blocks models
+#   bash bench/run.sh --benchmark_list_tests               the names of all cases
+#   bash bench/run.sh --benchmark_repetitions=5            any other option of Google Benchmark, too
+# Columns: Time is the mean time that passed, CPU the mean time computed. GFLOP/s (two operations per multiply-add, of the
+# rows really computed), GB/s and Mtokens/s are medians over the iterations, of the time computed; of_peak_% compares with
+# `peak`, the GFLOP/s of multiply-adds in registers measured right before the case. On a shared machine, differences below
+# 10 % mean nothing. The warning about a library built as DEBUG means Debian's Google Benchmark, not moevit.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . cmake/dependencies.sh
+
+for argument in "$@"; do
+  if [ "$argument" = --help ] || [ "$argument" = -h ]; then
+    sed -n '2,/^set /{/^# \{0,1\}/s///p}' bench/run.sh
+    exit 0
+  fi
+done
 
 need_packages $library_packages libbenchmark-dev
 build_programs bench -DMOEVIT_BUILD_TESTS=OFF -DMOEVIT_BUILD_EXAMPLES=OFF
@@ -14,4 +30,4 @@ if command -v taskset >/dev/null && taskset -c 0 true 2>/dev/null; then
 else
   say "taskset cannot pin to core 0 here: timings will vary more"
 fi
-exec "${pinned[@]}" build/bench/bench/moevit_bench "$@"
+exec "${pinned[@]}" build/bench/bench/moevit_bench --benchmark_counters_tabular=true "$@"

@@ -13,30 +13,25 @@
 
 namespace moevit::reference {
 
-/// Parameters by name, in logical order.
+/// Parameters by name: the last axis as columns, all others as rows.
 class Weights {
  public:
   template <class T>
   explicit Weights(const std::vector<BasicParameter<T>>& parameters) {
     for (const BasicParameter<T>& parameter : parameters) {
-      shapes_[parameter.name] = parameter.shape;
-      values_[parameter.name] = to_double(parameter.values());
+      const Index cols = parameter.shape.empty() ? 1 : parameter.shape.back();
+      matrices_.emplace(parameter.name, Matrix(parameter.size() / cols, cols, to_double(parameter.values())));
     }
   }
 
-  bool has(const std::string& name) const { return values_.contains(name); }
-  const Values& operator[](const std::string& name) const {
+  bool has(const std::string& name) const { return matrices_.contains(name); }
+  const Matrix& matrix(const std::string& name) const {
     if (!has(name)) fail("reference weights: there is no parameter ", name);
-    return values_.at(name);
+    return matrices_.at(name);
   }
+  const Values& operator[](const std::string& name) const { return matrix(name).values; }
   /// Empty when the parameter is absent, as a bias may be.
-  Values optional(const std::string& name) const { return has(name) ? values_.at(name) : Values{}; }
-  /// The last axis as columns, all others as rows.
-  Matrix matrix(const std::string& name) const {
-    const Values& values = (*this)[name];
-    const Index cols = shapes_.at(name).back();
-    return {static_cast<Index>(values.size()) / cols, cols, values};
-  }
+  Values optional(const std::string& name) const { return has(name) ? (*this)[name] : Values{}; }
   Matrix linear(const Matrix& x, const std::string& prefix) const {
     return reference::linear(x, matrix(prefix + ".kernel"), optional(prefix + ".bias"));
   }
@@ -45,8 +40,7 @@ class Weights {
   }
 
  private:
-  std::map<std::string, Shape> shapes_;
-  std::map<std::string, Values> values_;
+  std::map<std::string, Matrix> matrices_;
 };
 
 inline Matrix activate(Matrix x, Activation activation) {
@@ -134,11 +128,22 @@ inline std::vector<Index> largest(const double* gates, Index count, Index k) {
 /// Sum over the k best experts of gate * expert(x), nothing dropped. `gates`: one row for each row of x, or one for all.
 inline Matrix sparse_mlp(const Matrix& x, const Matrix& gates, const Weights& weights, const std::string& prefix, const ModelDescription& model) {
   Matrix y(x.rows, x.cols);
-  for (Index row = 0; row < x.rows; ++row) {
-    const double* gate = gates.row(gates.rows == 1 ? 0 : row);
-    for (const Index expert : largest(gate, gates.cols, model.moe.selected)) {
-      const Matrix output = expert_mlp(x.rows_of(row, 1), weights, prefix, expert, model.vit.activation);
-      for (Index c = 0; c < y.cols; ++c) y(row, c) += output(0, c) * (model.moe.scale_by_gate ? gate[expert] : 1.);
+  for (Index expert = 0; expert < gates.cols; ++expert) {
+    std::vector<Index> own;
+    Matrix input(0, x.cols);
+    for (Index row = 0; row < x.rows; ++row) {
+      const std::vector<Index> chosen = largest(gates.row(gates.rows == 1 ? 0 : row), gates.cols, model.moe.selected);
+      if (std::find(chosen.begin(), chosen.end(), expert) == chosen.end()) continue;
+      own.push_back(row);
+      input.values.insert(input.values.end(), x.row(row), x.row(row) + x.cols);
+      ++input.rows;
+    }
+    if (own.empty()) continue;
+    const Matrix output = expert_mlp(input, weights, prefix, expert, model.vit.activation);
+    for (Index i = 0; i < output.rows; ++i) {
+      const Index row = own[static_cast<std::size_t>(i)];
+      const double gate = model.moe.scale_by_gate ? gates(gates.rows == 1 ? 0 : row, expert) : 1.;
+      for (Index c = 0; c < y.cols; ++c) y(row, c) += gate * output(i, c);
     }
   }
   return y;

@@ -20,7 +20,7 @@ Batch<Arch> activate(const Batch<Arch>& x) {
   } else if constexpr (activation == Activation::gelu_quick) {
     return x / (B(1.f) + xsimd::exp(x * B(-1.702f)));
   } else {
-    return xsimd::max(B(0.f), x);  // in this order x86 returns NaN for NaN
+    return xsimd::select(x < B(0.f), B(0.f), x);  // max would lose NaN, depending on the version of xsimd
   }
 }
 
