@@ -164,7 +164,7 @@ bool load_plain(const std::filesystem::path& path, const nlohmann::json& entry, 
   constexpr float untouched = 123.0f;
   model.fill(untouched);
   try {
-    load_parameters(model.parameters(), {ModelFamily::vit, model.config(), {}}, read_safetensors(path));
+    load_parameters(model.parameters(), model.description(), read_safetensors(path));
   } catch (const Error& error) {
     CHECK(model.all_are(untouched));
     CHECK(std::string(error.what()).find(path.filename().string()) != std::string::npos);

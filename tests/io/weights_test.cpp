@@ -344,13 +344,18 @@ TEST_CASE("weights: metadata that is damaged") {
   expect_refused<Small>(with("moevit.format", "2"), {"version"});
   expect_refused<Small>(with("moevit.family", "swin"), {"moevit.family", "swin"});
   expect_refused<Small>(with("moevit.vit", "{"), {"moevit.vit"});
-  expect_refused<Small>(with("moevit.vit", "[]"), {"moevit.vit", "object"});
+  expect_refused<Small>(with("moevit.vit", "[]"), {"moevit.vit", "image", "missing"});
+  expect_refused<Small>(with("moevit.moe", "{\"experts\": 1, \"experts\": 1}"), {"moevit.moe", "occurs twice"});
+  expect_refused<Small>(with("moevit.preprocessing", "{\"height\": {}}"), {"moevit.preprocessing", "objects inside"});
   expect_refused<Small>(with("moevit.vit", "{\"image\": \"x\"}"), {"moevit.vit", "image"});
   expect_refused<Small>(
       with("moevit.vit", good.at("moevit.vit").substr(0, good.at("moevit.vit").size() - 1) + ",\"more\":1}"),
       {"fields"});
   expect_refused<Small>(with("moevit.moe", std::string(100'000, '[')), {"moevit.moe", "longer"});
   expect_refused<Small>(with("moevit.class_names", "[1]"), {"moevit.class_names"});
+  std::string zero = good.at("moevit.preprocessing");
+  zero.replace(zero.find("[0.5]", zero.find("deviation")), 5, "[0.0]");
+  expect_refused<Small>(with("moevit.preprocessing", zero), {"a deviation must not be 0"});
   draft.metadata = good;
   draft.metadata.erase("moevit.preprocessing");
   expect_refused<Small>(draft.file(), {"'moevit.preprocessing' is missing"});

@@ -15,6 +15,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace moevit {
@@ -85,6 +86,7 @@ class ParameterLoader {
 
   /// Finds the source of every parameter; `saved` is the grid of the file's positions if its metadata gives one.
   void match(std::span<const Parameter> parameters, const std::optional<PositionGrid>& saved) {
+    report_.naming = named_.table->name;
     for (const Parameter& parameter : parameters) match(parameter, saved);
     for (const auto& [name, tensor] : named_.tensors) {
       if (used_.contains(tensor)) continue;
@@ -97,7 +99,7 @@ class ParameterLoader {
     if (!missing_.empty() || !unexpected_.empty() || !unfit_.empty()) refuse();
   }
 
-  /// Assigns everything. Only allocation can fail, and that comes first.
+  /// Assigns everything. Only allocation can fail, and that comes first; nothing after it may allocate either.
   void assign() {
     std::size_t largest = 0;
     for (const Assignment& assignment : assignments_)
@@ -114,10 +116,7 @@ class ParameterLoader {
     }
   }
 
-  LoadReport report() {
-    report_.naming = named_.table->name;
-    return report_;
-  }
+  LoadReport take_report() { return std::move(report_); }
 
  private:
   void match(const Parameter& parameter, const std::optional<PositionGrid>& saved) {
@@ -232,7 +231,7 @@ inline LoadReport load_parameters(std::span<const Parameter> parameters, const M
   detail::ParameterLoader loader(description, file, options);
   loader.match(parameters, saved_grid);
   loader.assign();
-  return loader.report();
+  return loader.take_report();
 }
 
 }  // namespace moevit

@@ -6,13 +6,17 @@
 #include <moevit/core/error.hpp>
 #include <moevit/core/preprocessing.hpp>
 #include <moevit/io/config_fields.hpp>
+#include <moevit/io/flat_json.hpp>
 #include <moevit/io/tensor_file.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace moevit {
@@ -41,41 +45,90 @@ inline Json to_json(const std::vector<float>& values) {
 }
 template <class Enum>
 requires std::is_enum_v<Enum> Json to_json(Enum value) { return std::string(enum_name(value)); }
+/// ["last_odd", 2], or ["list", 1, 3] with the numbers of the blocks.
 inline Json to_json(const Placement& placement) {
-  Json json = {{"rule", to_json(placement.rule)}, {"count", placement.count}};
-  if (placement.rule != Placement::Rule::list) return json;
+  Json json = {to_json(placement.rule)};
+  if (placement.rule != Placement::Rule::list) {
+    json.push_back(placement.count);
+    return json;
+  }
   for (Index block = 0; block < 256; ++block)
-    if (placement.contains(block, 256)) json["blocks"].push_back(block);
+    if (placement.contains(block, 256)) json.push_back(block);
   return json;
 }
 
-inline void from_json(const Json& json, Index& value) {
-  if (!json.is_number_integer()) fail("expected an integer");
-  value = json.get<Index>();
+using JsonValues = std::vector<JsonScalar>;
+
+/// The value at a position, which must have the wanted kind.
+template <class T>
+const T& scalar(const JsonValues& values, std::size_t position, const char* kind) {
+  const T* value = position < values.size() ? std::get_if<T>(&values[position]) : nullptr;
+  if (!value) fail("expected ", kind);
+  return *value;
 }
-inline void from_json(const Json& json, bool& value) { value = json.get<bool>(); }
-inline void from_json(const Json& json, float& value) { value = static_cast<float>(json.get<double>()); }
-inline void from_json(const Json& json, std::vector<float>& values) { values = json.get<std::vector<float>>(); }
+inline Index index_at(const JsonValues& values, std::size_t position) {
+  constexpr std::int64_t largest = 1'000'000'000;  // so that no product of two of them overflows
+  const std::int64_t value = scalar<std::int64_t>(values, position, "an integer");
+  if (value < 0 || value > largest) fail("expected an integer between 0 and ", largest, ", found ", value);
+  return static_cast<Index>(value);
+}
+inline float float_at(const JsonValues& values, std::size_t position) {
+  if (const auto* whole = position < values.size() ? std::get_if<std::int64_t>(&values[position]) : nullptr)
+    return static_cast<float>(*whole);
+  return static_cast<float>(scalar<double>(values, position, "a number"));
+}
+inline void expect_count(const JsonValues& values, std::size_t count) {
+  if (values.size() != count) fail("expected ", count, " values, found ", values.size());
+}
+
+inline void from_json(const JsonValues& values, Index& value) {
+  expect_count(values, 1);
+  value = index_at(values, 0);
+}
+inline void from_json(const JsonValues& values, bool& value) {
+  expect_count(values, 1);
+  value = scalar<bool>(values, 0, "true or false");
+}
+inline void from_json(const JsonValues& values, float& value) {
+  expect_count(values, 1);
+  value = float_at(values, 0);
+}
+inline void from_json(const JsonValues& values, std::vector<float>& floats) {
+  floats.clear();
+  for (std::size_t i = 0; i < values.size(); ++i) floats.push_back(float_at(values, i));
+}
+inline void from_json(const JsonValues& values, std::vector<std::string>& texts) {
+  texts.clear();
+  for (std::size_t i = 0; i < values.size(); ++i) texts.push_back(scalar<std::string>(values, i, "texts"));
+}
 template <class Enum>
 requires std::is_enum_v<Enum>
-void from_json(const Json& json, Enum& value) {
-  const auto name = json.get<std::string>();
+void enum_at(const JsonValues& values, std::size_t position, Enum& value) {
+  const std::string& name = scalar<std::string>(values, position, "a name");
   const auto found = enum_from<Enum>(name);
   if (!found) fail("unknown value '", name, "'");
   value = *found;
 }
-inline void from_json(const Json& json, Placement& placement) {
+template <class Enum>
+requires std::is_enum_v<Enum>
+void from_json(const JsonValues& values, Enum& value) {
+  expect_count(values, 1);
+  enum_at(values, 0, value);
+}
+inline void from_json(const JsonValues& values, Placement& placement) {
   placement = {};
-  from_json(json.at("rule"), placement.rule);
-  from_json(json.at("count"), placement.count);
-  if (placement.count < 0 || (placement.rule == Placement::Rule::every && placement.count == 0))
-    fail("count out of range");
-  if (placement.rule != Placement::Rule::list) return;
-  for (const Json& block : json.at("blocks")) {
-    Index number = 0;
-    from_json(block, number);
-    if (number < 0 || number > 255) fail("block number out of range");
-    placement.listed[static_cast<std::size_t>(number / 64)] |= std::uint64_t{1} << (number % 64);
+  enum_at(values, 0, placement.rule);
+  if (placement.rule != Placement::Rule::list) {
+    expect_count(values, 2);
+    placement.count = index_at(values, 1);
+    if (placement.rule == Placement::Rule::every && placement.count == 0) fail("every(0) names no blocks");
+    return;
+  }
+  placement.count = std::ssize(values) - 1;
+  for (std::size_t i = 1; i < values.size(); ++i) {
+    const Index block = index_at(values, i);
+    if (block > 255) fail("block number ", block, ", the largest is 255");
+    placement.listed[static_cast<std::size_t>(block / 64)] |= std::uint64_t{1} << (block % 64);
   }
 }
 
@@ -103,19 +156,33 @@ template <class VisitFields>
 void fields_from_text(const std::string& text, const std::string& where, VisitFields visit_fields) {
   std::string field;
   try {
-    const Json json = Json::parse(text);
-    if (!json.is_object()) fail("expected an object");
+    const FlatJson json = parse_flat_json(text);
     std::size_t known = 0;
     visit_fields([&](const char* name, auto& value) {
-      field = name;
-      from_json(json.at(name), value);
+      field = std::string(", field '") + name + "'";
+      const auto found = json.find(name);
+      if (found == json.end()) fail("is missing");
+      from_json(found->second, value);
       ++known;
     });
     field.clear();
     if (json.size() != known) fail("expected ", known, " fields, found ", json.size());
-  } catch (const std::exception& error) {
-    fail(where, field.empty() ? "" : ", field '" + field + "'", ": ", error.what());
+  } catch (const Error& error) {
+    fail(where, field, ": ", error.what());
   }
+}
+
+/// Refuses preprocessing that no image can go through.
+inline void check_preprocessing(const Preprocessing& preprocessing, const std::string& where) {
+  const auto fits = [&](const std::vector<float>& values) {
+    return values.size() == 1 || std::ssize(values) == preprocessing.channels;
+  };
+  if (preprocessing.height < 1 || preprocessing.width < 1 || preprocessing.channels < 1)
+    fail(where, ": height, width and channels must be positive");
+  if (!fits(preprocessing.mean) || !fits(preprocessing.deviation))
+    fail(where, ": expected one mean and deviation, or one per channel");
+  for (const float deviation : preprocessing.deviation)
+    if (!(std::abs(deviation) > 0)) fail(where, ": a deviation must not be 0");
 }
 
 /// The text under a key that must be there and no longer than any sensible one.
@@ -166,12 +233,10 @@ inline std::optional<ModelMetadata> read_metadata(const TensorFile& file) {
   read("moevit.vit", [&](auto visit) { for_each_field(model.description.vit, visit); });
   read("moevit.moe", [&](auto visit) { for_each_field(model.description.moe, visit); });
   read("moevit.preprocessing", [&](auto visit) { detail::for_each_preprocessing_field(model.preprocessing, visit); });
-  try {
-    model.class_names = nlohmann::json::parse(detail::metadata_text(file, "moevit.class_names", long_text))
-                            .get<std::vector<std::string>>();
-  } catch (const nlohmann::json::exception& error) {
-    fail(path, ": metadata 'moevit.class_names': ", error.what());
-  }
+  detail::check_preprocessing(model.preprocessing, path + ": metadata 'moevit.preprocessing'");
+  const std::string& names = detail::metadata_text(file, "moevit.class_names", long_text);
+  detail::fields_from_text(names, path + ": metadata 'moevit.class_names'",
+                           [&](auto visit) { visit("", model.class_names); });
   return model;
 }
 

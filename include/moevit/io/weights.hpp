@@ -80,7 +80,7 @@ LoadReport load(Model& model, const TensorFile& file, const LoadOptions& options
     if (vit.image > 0 && vit.patch > 0)
       saved_grid = PositionGrid{vit.grid_rows(), vit.grid_columns(), vit.has_class_token()};
   }
-  const LoadReport report = load_parameters(model.parameters(), description, file, options, saved_grid);
+  LoadReport report = load_parameters(model.parameters(), description, file, options, saved_grid);
   if (metadata) {
     if (options.resize_positions) {
       metadata->preprocessing.height = description.vit.height();
