@@ -15,7 +15,8 @@ constexpr MoeConfig small_moe{.experts = 8, .selected = 2, .placement = every(1)
 
 /// Multiply-adds of one image through the attention half.
 template <VitConfig config>
-constexpr Index attention_multiply_adds = config.tokens() * config.attention_width() * (4 * config.dim + 2 * config.tokens());
+constexpr Index attention_multiply_adds = config.tokens() * config.attention_width() *
+                                          (4 * config.dim + 2 * config.tokens());
 
 /// A block with random weights, its input streams, and the context it runs in.
 template <VitConfig config, class BlockType>
@@ -23,7 +24,8 @@ struct Block {
   ModelDescription model;
   Index count;
   BlockType block;
-  std::vector<Parameter> parameters = random_parameters([this](auto visit) { BlockType::each_parameter(block, "blocks.0", visit); });
+  std::vector<Parameter> parameters =
+      random_parameters([this](auto visit) { BlockType::each_parameter(block, "blocks.0", visit); });
   std::vector<std::vector<float>> x = random_inputs(rows() * config.dim);
   std::vector<float> y = std::vector<float>(x[0].size());
 
@@ -36,9 +38,12 @@ struct Block {
   /// One image per input is enough to see any mistake in how a block is put together.
   void check(Index input) const {
     const Index first = input % count * config.tokens();
-    const reference::Matrix image(ConstMatrixView(x[static_cast<std::size_t>(input)].data() + first * config.dim, config.tokens(), config.dim));
-    const reference::Matrix expected = reference::block(image, 0, reference::Weights(parameters), model, reference::Matrix(1, 0));
-    require_close({y.data() + first * config.dim, config.tokens(), config.dim}, expected, reference::rounding_tolerance(config.hidden, 4));
+    const reference::Matrix image(
+        ConstMatrixView(x[static_cast<std::size_t>(input)].data() + first * config.dim, config.tokens(), config.dim));
+    const reference::Matrix expected =
+        reference::block(image, 0, reference::Weights(parameters), model, reference::Matrix(1, 0));
+    require_close({y.data() + first * config.dim, config.tokens(), config.dim}, expected,
+                  reference::rounding_tolerance(config.hidden, 4));
   }
 };
 
@@ -49,7 +54,8 @@ Case dense_block(Index count) {
   const auto run = [block, workspace, count](Index input) {
     block->block.forward(block->restart(input), *workspace);
     const Index multiply_adds = attention_multiply_adds<tiny> + 2 * tiny.tokens() * tiny.dim * tiny.hidden;
-    return Work{.multiply_adds = static_cast<double>(count * multiply_adds), .tokens = static_cast<double>(block->rows())};
+    return Work{.multiply_adds = static_cast<double>(count * multiply_adds),
+                .tokens = static_cast<double>(block->rows())};
   };
   return {run, [block](Index input) { block->check(input); }};
 }
@@ -62,13 +68,16 @@ Case vmoe_block(Index count) {
   const ScratchBytes attention = Attention<small>::scratch(count, small.tokens());
   ScratchBytes experts = Sparse::scratch(options, count, small.tokens());
   experts.shared += arena_bytes<float>(block->rows() * small.dim);  // the normalised tokens
-  const auto context = std::make_shared<Context>(one_after_the_other(attention, experts), ContextOptions{.images = count}, ExecutorRef{}, std::vector{0}, 1);
+  const auto context = std::make_shared<Context>(one_after_the_other(attention, experts),
+                                                 ContextOptions{.images = count}, ExecutorRef{}, std::vector{0}, 1);
   context->routing = options;
   const auto run = [block, context, count](Index input) {
     context->start_pass();
     block->block.forward(block->restart(input), count, 1, 0, *context);
-    const Index routed = block->rows() * small.dim * small_moe.experts + context->expert_rows() * ConfiguredMlp<small>::multiply_adds;
-    return Work{.multiply_adds = static_cast<double>(count * attention_multiply_adds<small> + routed), .tokens = static_cast<double>(block->rows())};
+    const Index routed =
+        block->rows() * small.dim * small_moe.experts + context->expert_rows() * ConfiguredMlp<small>::multiply_adds;
+    return Work{.multiply_adds = static_cast<double>(count * attention_multiply_adds<small> + routed),
+                .tokens = static_cast<double>(block->rows())};
   };
   return {run, [block](Index input) { block->check(input); }};
 }

@@ -21,8 +21,8 @@ struct Work {
   double tokens = 0.;  // 0: not reported
 };
 
-/// A benchmark, made when its turn comes. The input changes with every iteration, so that no result is reused and branches
-/// cannot be learned; weights stay.
+/// A benchmark, made when its turn comes. The input changes with every iteration, so that no result is reused and
+/// branches cannot be learned; weights stay.
 struct Case {
   std::function<Work(Index input)> run;    // input: 0..inputs-1
   std::function<void(Index input)> check;  // after run(input): throws Error when the result is wrong
@@ -31,8 +31,8 @@ struct Case {
 /// Prepared inputs of a case.
 inline constexpr Index inputs = 3;
 
-/// Adds a case. Before it is timed it runs and is checked on every input; if a check fails it is not timed, and the program
-/// ends with an error. "family/shape" is the way names are built.
+/// Adds a case. Before it is timed it runs and is checked on every input; if a check fails it is not timed, and the
+/// program ends with an error. "family/shape" is the way names are built.
 void add(const std::string& name, std::function<Case()> make);
 
 /// Whether a case was refused.
@@ -47,7 +47,8 @@ inline void require_close(ConstMatrixView found, const reference::Matrix& expect
 /// `inputs` matrices of normally distributed values.
 inline std::vector<std::vector<float>> random_inputs(Index count, unsigned seed = 1) {
   std::vector<std::vector<float>> list;
-  for (Index input = 0; input < inputs; ++input) list.push_back(test::normal_values(count, seed + 100 * static_cast<unsigned>(input)));
+  for (Index input = 0; input < inputs; ++input)
+    list.push_back(test::normal_values(count, seed + 100 * static_cast<unsigned>(input)));
   return list;
 }
 

@@ -50,16 +50,19 @@ struct Layer {
   std::vector<float> y;
   Context context;
 
-  Layer(Index image_count, Index selected) : count(image_count), y(static_cast<std::size_t>(rows() * width)), context(make_context(image_count, selected)) {
+  Layer(Index image_count, Index selected)
+      : count(image_count), y(static_cast<std::size_t>(rows() * width)), context(make_context(image_count, selected)) {
     model.moe.selected = selected;
-    for (unsigned input = 0; input < inputs; ++input) x.push_back(image_tokens(count, tokens_per_image, width, 1000 * (input + 1)));
+    for (unsigned input = 0; input < inputs; ++input)
+      x.push_back(image_tokens(count, tokens_per_image, width, 1000 * (input + 1)));
     Sparse::reserve(context.routings().front(), context.routing, count, tokens_per_image);
   }
 
   static Context make_context(Index count, Index selected) {
     const RoutingOptions options{.selected = selected};
     const ScratchBytes bytes = Sparse::scratch(options, count, tokens_per_image);
-    Context context({bytes.shared + arena_bytes<float>(count * width), bytes.per_worker}, {.images = count}, {}, {0}, 1);
+    Context context({bytes.shared + arena_bytes<float>(count * width), bytes.per_worker}, {.images = count}, {}, {0},
+                    1);
     context.routing = options;
     return context;
   }
@@ -75,7 +78,8 @@ struct Layer {
     sparse.forward(block, context);
     const auto router_rows = static_cast<double>(per_image ? count : rows());
     const double routed = router_rows * static_cast<double>(width * experts);
-    return {.multiply_adds = routed + static_cast<double>(context.expert_rows() * MlpType::multiply_adds), .tokens = static_cast<double>(rows())};
+    return {.multiply_adds = routed + static_cast<double>(context.expert_rows() * MlpType::multiply_adds),
+            .tokens = static_cast<double>(rows())};
   }
 
   void check(Index input) {
@@ -87,13 +91,15 @@ struct Layer {
       for (Index i = 0; i < gates.rows; ++i) {
         const Index first = sample[static_cast<std::size_t>(i)] / tokens_per_image * tokens_per_image;
         const reference::Matrix image(stream(input).rows_of(first, tokens_per_image));
-        std::copy_n(reference::router_gates(reference::mean_of(image), weights, "moe.router").row(0), experts, gates.row(i));
+        std::copy_n(reference::router_gates(reference::mean_of(image), weights, "moe.router").row(0), experts,
+                    gates.row(i));
       }
     } else {
       gates = reference::router_gates(sampled, weights, "moe.router");
     }
     const std::vector<float> found = packed_rows(result(), sample);
-    require_close({found.data(), sampled.rows, width}, reference::sparse_mlp(sampled, gates, weights, "moe.experts", model),
+    require_close({found.data(), sampled.rows, width},
+                  reference::sparse_mlp(sampled, gates, weights, "moe.experts", model),
                   reference::rounding_tolerance(inner, 4));
   }
 };
@@ -112,7 +118,8 @@ Case expert_mlps() {
   using Bank = ExpertBank<Mlp<dim, hidden>>;
   struct Data {
     Bank bank{experts};
-    std::vector<Parameter> parameters = random_parameters([this](auto visit) { Bank::each_parameter(bank, "experts", visit); });
+    std::vector<Parameter> parameters =
+        random_parameters([this](auto visit) { Bank::each_parameter(bank, "experts", visit); });
     std::vector<SparsePlan> plans{static_cast<std::size_t>(inputs)};
     std::vector<std::vector<float>> x = random_inputs(tokens * dim);
     std::vector<float> y = std::vector<float>(static_cast<std::size_t>(rows * dim));
@@ -125,23 +132,28 @@ Case expert_mlps() {
     const std::vector<float> gates = test::normal_values(tokens * experts, 20 + input);
     assign_top_k({gates.data(), tokens, experts}, tokens, RoutingOptions{.selected = 2}, data->plans[input], scratch);
   }
-  const auto x_view = [data](Index input) { return ConstMatrixView(data->x[static_cast<std::size_t>(input)].data(), tokens, dim); };
+  const auto x_view = [data](Index input) {
+    return ConstMatrixView(data->x[static_cast<std::size_t>(input)].data(), tokens, dim);
+  };
   const auto run = [data, x_view](Index input) {
-    const Index done = run_experts(data->plans[static_cast<std::size_t>(input)], data->bank, x_view(input), {data->y.data(), rows, dim}, false,
-                                   data->tasks.data(), data->workspace);
-    return Work{.multiply_adds = static_cast<double>(done * Mlp<dim, hidden>::multiply_adds), .tokens = static_cast<double>(tokens)};
+    const Index done = run_experts(data->plans[static_cast<std::size_t>(input)], data->bank, x_view(input),
+                                   {data->y.data(), rows, dim}, false, data->tasks.data(), data->workspace);
+    return Work{.multiply_adds = static_cast<double>(done * Mlp<dim, hidden>::multiply_adds),
+                .tokens = static_cast<double>(tokens)};
   };
   const auto check = [data, x_view](Index input) {
     const SparsePlan& plan = data->plans[static_cast<std::size_t>(input)];
     const reference::Weights weights(data->parameters);
     for (int expert = 0; expert < plan.experts(); ++expert) {
       std::vector<Index> sample, from;  // rows of the expert, and their tokens
-      for (Index row = plan.first_row(expert); row < plan.first_row(expert) + plan.kept(expert); row += 61) sample.push_back(row);
+      for (Index row = plan.first_row(expert); row < plan.first_row(expert) + plan.kept(expert); row += 61)
+        sample.push_back(row);
       for (const Index row : sample) from.push_back(plan.row_tokens()[static_cast<std::size_t>(row)]);
       const std::vector<float> found = packed_rows({data->y.data(), rows, dim}, sample);
-      require_close({found.data(), static_cast<Index>(sample.size()), dim},
-                    reference::expert_mlp(rows_at(x_view(input), from), weights, "experts", expert, Activation::gelu_tanh),
-                    reference::rounding_tolerance(hidden, 2));
+      require_close(
+          {found.data(), static_cast<Index>(sample.size()), dim},
+          reference::expert_mlp(rows_at(x_view(input), from), weights, "experts", expert, Activation::gelu_tanh),
+          reference::rounding_tolerance(hidden, 2));
     }
   };
   return {run, check};

@@ -18,8 +18,8 @@ inline double thread_seconds() {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-/// `rounds` rounds of independent multiply-adds in registers; returns their number. As many accumulators as hide the latency of
-/// two units and leave registers for the operands.
+/// `rounds` rounds of independent multiply-adds in registers; returns their number. As many accumulators as hide the
+/// latency of two units and leave registers for the operands.
 inline double run_multiply_adds(Index rounds) {
   using B = simd::Batch<simd::DefaultArch>;
   constexpr int chains = simd::register_count<simd::DefaultArch> == 32 ? 24 : 12;

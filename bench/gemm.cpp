@@ -13,9 +13,10 @@ struct Shape {
 };
 
 /// Tokens of ViT-Tiny, -Small and -Base through projections and MLPs, then the few rows that small experts get.
-constexpr Shape shapes[] = {{197, 192, 768}, {197, 768, 192}, {197, 192, 576},  {197, 192, 192}, {197, 384, 1536}, {197, 1536, 384},
-                            {197, 768, 3072}, {50, 512, 2048}, {1, 192, 768},    {4, 192, 768},   {8, 192, 768},    {16, 192, 768},
-                            {32, 192, 768},   {1, 384, 1536},  {4, 384, 1536},   {8, 384, 1536},  {16, 384, 1536},  {32, 384, 1536}};
+constexpr Shape shapes[] = {{197, 192, 768},  {197, 768, 192},  {197, 192, 576}, {197, 192, 192}, {197, 384, 1536},
+                            {197, 1536, 384}, {197, 768, 3072}, {50, 512, 2048}, {1, 192, 768},   {4, 192, 768},
+                            {8, 192, 768},    {16, 192, 768},   {32, 192, 768},  {1, 384, 1536},  {4, 384, 1536},
+                            {8, 384, 1536},   {16, 384, 1536},  {32, 384, 1536}};
 
 struct Product {
   Shape shape;
@@ -31,8 +32,9 @@ struct Product {
   const float* x_data(Index input) const { return x[static_cast<std::size_t>(input)].data(); }
   ConstMatrixView result() const { return {y.data(), shape.rows, shape.cols}; }
   void check(Index input) const {
-    const reference::Matrix expected = reference::multiply(reference::Matrix(ConstMatrixView(x_data(input), shape.rows, shape.inner)),
-                                                           {shape.inner, shape.cols, reference::to_double(weights)});
+    const reference::Matrix expected =
+        reference::multiply(reference::Matrix(ConstMatrixView(x_data(input), shape.rows, shape.inner)),
+                            {shape.inner, shape.cols, reference::to_double(weights)});
     require_close(result(), expected, reference::rounding_tolerance(shape.inner));
   }
 };
@@ -49,7 +51,8 @@ Case packed_product(Shape shape) {
 Case eigen_product(Shape shape) {
   const auto product = std::make_shared<Product>(shape);
   const auto run = [product, shape](Index input) {
-    const ConstMatrixView x(product->x_data(input), shape.rows, shape.inner), w(product->weights.data(), shape.inner, shape.cols);
+    const ConstMatrixView x(product->x_data(input), shape.rows, shape.inner),
+        w(product->weights.data(), shape.inner, shape.cols);
     MatrixView(product->y.data(), shape.rows, shape.cols).noalias() = x * w;
     return product->work();
   };
@@ -58,7 +61,8 @@ Case eigen_product(Shape shape) {
 
 const bool added = [] {
   for (const Shape shape : shapes) {
-    const std::string name = std::to_string(shape.rows) + "x" + std::to_string(shape.inner) + "x" + std::to_string(shape.cols);
+    const std::string name =
+        std::to_string(shape.rows) + "x" + std::to_string(shape.inner) + "x" + std::to_string(shape.cols);
     add("gemm/" + name + "/packed", [shape] { return packed_product(shape); });
     add("gemm/" + name + "/eigen", [shape] { return eigen_product(shape); });
   }

@@ -11,8 +11,8 @@
 namespace moevit::bench {
 namespace {
 
-/// The case whose turn it is. Google Benchmark calls it several times, to find the number of iterations; weights are made,
-/// results checked and the peak measured once.
+/// The case whose turn it is. Google Benchmark calls it several times, to find the number of iterations; weights are
+/// made, results checked and the peak measured once.
 struct Current {
   std::string name;
   std::optional<Case> made;
@@ -62,7 +62,7 @@ struct Rates {
       state.counters["peak"] = 2e-9 * peak;
     }
     if (moved > 0.) state.counters["GB/s"] = 1e-9 * moved;
-    if (routed > 0.) state.counters["Mtokens/s"] = 1e-6 * routed;
+    if (routed > 0.) state.counters["ktokens/s"] = 1e-3 * routed;
   }
 };
 
@@ -86,8 +86,9 @@ void measure(benchmark::State& state, const std::string& name, const std::functi
 }  // namespace
 
 void add(const std::string& name, std::function<Case()> make) {
-  benchmark::RegisterBenchmark(name.c_str(), [name, make = std::move(make)](benchmark::State& state) { measure(state, name, make); })
-      ->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark(name.c_str(), [name, make = std::move(make)](benchmark::State& state) {
+    measure(state, name, make);
+  })->Unit(benchmark::kMillisecond);
 }
 
 bool any_refused() { return refused; }

@@ -11,9 +11,12 @@ namespace {
 
 constexpr ModelDescription vit_tiny{ModelFamily::vit, VitConfig{}, MoeConfig{.placement = no_blocks()}};
 /// The models that examples/weights/ holds for Fashion-MNIST; here with random weights.
-constexpr VitConfig fashion{.image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
-constexpr ModelDescription fashion_vmoe{ModelFamily::vmoe, fashion, MoeConfig{.experts = 8, .selected = 2, .placement = last_odd(2)}};
-constexpr ModelDescription fashion_mobile{ModelFamily::mobile_vmoe, fashion, MoeConfig{.experts = 5, .selected = 1, .placement = last(2)}};
+constexpr VitConfig fashion{
+    .image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
+constexpr ModelDescription fashion_vmoe{ModelFamily::vmoe, fashion,
+                                        MoeConfig{.experts = 8, .selected = 2, .placement = last_odd(2)}};
+constexpr ModelDescription fashion_mobile{ModelFamily::mobile_vmoe, fashion,
+                                          MoeConfig{.experts = 5, .selected = 1, .placement = last(2)}};
 
 template <ModelDescription description>
 struct Run {
@@ -30,16 +33,20 @@ struct Run {
   Work run(Index input) {
     net.forward(images[static_cast<std::size_t>(input)], logits, context);
     const double outside_experts = multiply_adds(description) - detail::expert_multiply_adds(description, 1.);
-    const auto in_experts = static_cast<double>(context.expert_rows() * 2 * vit.dim * description.moe.expert_hidden(vit));
-    return {.multiply_adds = static_cast<double>(count) * outside_experts + in_experts, .tokens = static_cast<double>(count * vit.tokens())};
+    const auto in_experts =
+        static_cast<double>(context.expert_rows() * 2 * vit.dim * description.moe.expert_hidden(vit));
+    return {.multiply_adds = static_cast<double>(count) * outside_experts + in_experts,
+            .tokens = static_cast<double>(count * vit.tokens())};
   }
   /// One image per input, at another place in the batch each time.
   void check(Index input) const {
     const Index image = (input * 3 + count - 1) % count;
     const auto values = static_cast<std::size_t>(vit.image_values());
-    const std::span<const float> pixels = std::span(images[static_cast<std::size_t>(input)]).subspan(static_cast<std::size_t>(image) * values, values);
+    const std::span<const float> pixels =
+        std::span(images[static_cast<std::size_t>(input)]).subspan(static_cast<std::size_t>(image) * values, values);
     const reference::Matrix expected = reference::forward(pixels, reference::Weights(net.parameters()), description);
-    require_close({logits.data() + image * vit.outputs(), 1, vit.outputs()}, expected, reference::rounding_tolerance(vit.hidden, vit.depth));
+    require_close({logits.data() + image * vit.outputs(), 1, vit.outputs()}, expected,
+                  reference::rounding_tolerance(vit.hidden, vit.depth));
   }
 };
 

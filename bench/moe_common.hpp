@@ -26,12 +26,14 @@ inline std::vector<Kept> kept_choices(const SparsePlan& plan) {
   return kept;
 }
 
-/// V-MoE's fill order in plain loops: all first choices in the order of service, then all second ones; an expert that is full drops.
+/// V-MoE's fill order in plain loops: all first choices in the order of service, then all second ones; an expert that
+/// is full drops.
 inline std::vector<Kept> plain_top_k(const reference::Matrix& gates, Index k, Index capacity, Priority priority) {
   std::vector<Index> order(static_cast<std::size_t>(gates.rows));
   std::iota(order.begin(), order.end(), Index{0});
   const auto best = [&](Index token) { return *std::max_element(gates.row(token), gates.row(token) + gates.cols); };
-  if (priority == Priority::max_gate) std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return best(a) > best(b); });
+  if (priority == Priority::max_gate)
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return best(a) > best(b); });
   std::vector<Index> filled(static_cast<std::size_t>(gates.cols));
   std::vector<Kept> kept;
   for (std::size_t rank = 0; rank < static_cast<std::size_t>(k); ++rank)
@@ -52,7 +54,8 @@ inline std::vector<Kept> plain_expert_choice(const reference::Matrix& gates, Ind
       std::vector<double> column(static_cast<std::size_t>(group));
       for (Index i = 0; i < group; ++i) column[static_cast<std::size_t>(i)] = gates(first + i, expert);
       const std::vector<Index> best = reference::largest(column.data(), group, capacity);
-      for (Index slot = 0; slot < capacity; ++slot) kept.push_back({first + best[static_cast<std::size_t>(slot)], expert, slot});
+      for (Index slot = 0; slot < capacity; ++slot)
+        kept.push_back({first + best[static_cast<std::size_t>(slot)], expert, slot});
     }
   std::sort(kept.begin(), kept.end());
   return kept;

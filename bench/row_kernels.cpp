@@ -19,13 +19,16 @@ struct Rows {
   Work work() const { return {.bytes = static_cast<double>(2 * rows * cols) * sizeof(float)}; }
   const float* x_row(Index input, Index row) const { return x[static_cast<std::size_t>(input)].data() + row * cols; }
   ConstMatrixView result() const { return {y.data(), rows, cols}; }
-  reference::Matrix input_matrix(Index input) const { return reference::Matrix(ConstMatrixView(x_row(input, 0), rows, cols)); }
+  reference::Matrix input_matrix(Index input) const {
+    return reference::Matrix(ConstMatrixView(x_row(input, 0), rows, cols));
+  }
 };
 
 Case softmax(Index rows, Index cols) {
   const auto data = std::make_shared<Rows>(rows, cols);
   const auto run = [data](Index input) {
-    for (Index row = 0; row < data->rows; ++row) simd::softmax_row(data->x_row(input, row), data->cols, 0.125f, data->y.data() + row * data->cols);
+    for (Index row = 0; row < data->rows; ++row)
+      simd::softmax_row(data->x_row(input, row), data->cols, 0.125f, data->y.data() + row * data->cols);
     return data->work();
   };
   const auto check = [data](Index input) {
@@ -41,17 +44,20 @@ Case layer_norm(Index rows, Index cols) {
   const std::vector<float> scale = test::normal_values(cols, 5, 1.f, 0.2f), bias = test::normal_values(cols, 6);
   const auto run = [=](Index input) {
     for (Index row = 0; row < data->rows; ++row)
-      simd::layer_norm_row(data->x_row(input, row), data->cols, scale.data(), bias.data(), 1e-6f, data->y.data() + row * data->cols);
+      simd::layer_norm_row(data->x_row(input, row), data->cols, scale.data(), bias.data(), 1e-6f,
+                           data->y.data() + row * data->cols);
     return data->work();
   };
   const auto check = [=](Index input) {
-    const reference::Matrix expected = reference::layer_norm(data->input_matrix(input), reference::to_double(scale), reference::to_double(bias), 1e-6);
+    const reference::Matrix expected =
+        reference::layer_norm(data->input_matrix(input), reference::to_double(scale), reference::to_double(bias), 1e-6);
     require_close(data->result(), expected, reference::rounding_tolerance(cols));
   };
   return {run, check};
 }
 
-/// The hidden layer of ViT-Tiny's MLP, 197 x 192 x 768, with an activation or without: the difference is the activation.
+/// The hidden layer of ViT-Tiny's MLP, 197 x 192 x 768, with an activation or without: the difference is the
+/// activation.
 Case product_with(const Activation* activation) {
   constexpr Index rows = 197, inner = 192, cols = 768;
   const auto data = std::make_shared<Rows>(rows, inner);
@@ -61,11 +67,13 @@ Case product_with(const Activation* activation) {
   const simd::PackedView packed = simd::pack(weights.data(), cols, inner, cols, panels->data());
   const auto bias = std::make_shared<AlignedBuffer<float>>(aligned(test::normal_values(cols, 3)));
   const auto run = [=](Index input) {
-    simd::gemm(rows, data->x_row(input, 0), inner, packed, {.bias = bias->data(), .activation = activation}, y->data(), cols);
+    simd::gemm(rows, data->x_row(input, 0), inner, packed, {.bias = bias->data(), .activation = activation}, y->data(),
+               cols);
     return Work{.multiply_adds = static_cast<double>(rows * inner * cols)};
   };
   const auto check = [=, keep = panels](Index input) {
-    reference::Matrix expected = reference::linear(data->input_matrix(input), {inner, cols, reference::to_double(weights)}, reference::to_double(bias->span()));
+    reference::Matrix expected = reference::linear(
+        data->input_matrix(input), {inner, cols, reference::to_double(weights)}, reference::to_double(bias->span()));
     if (activation)
       for (double& value : expected.values) value = reference::activate(*activation, value);
     require_close({y->data(), rows, cols}, expected, reference::rounding_tolerance(inner));
@@ -82,7 +90,8 @@ Case attention_core() {
   const auto run = [=](Index input) {
     for (Index head = 0; head < heads; ++head) {
       const float* query = data->x_row(input, 0) + head * width;
-      const simd::AttentionHead core{query, tokens, stride, query + heads * width, query + 2 * heads * width, tokens, stride, width, 0.125f};
+      const simd::AttentionHead core{query,  tokens, stride, query + heads * width, query + 2 * heads * width, tokens,
+                                     stride, width,  0.125f};
       simd::attention_head(core, scratch->data(), y->data() + head * width, heads * width);
     }
     return Work{.multiply_adds = static_cast<double>(2 * heads * tokens * tokens * width)};
@@ -91,7 +100,8 @@ Case attention_core() {
     const reference::Matrix all = data->input_matrix(input);
     for (Index head = 0; head < heads; ++head) {
       const auto part = [&](Index which) { return all.cols_of((which * heads + head) * width, width); };
-      require_close({y->data() + head * width, tokens, width, heads * width}, reference::attention_head(part(0), part(1), part(2), 0.125),
+      require_close({y->data() + head * width, tokens, width, heads * width},
+                    reference::attention_head(part(0), part(1), part(2), 0.125),
                     reference::rounding_tolerance(tokens + width, 2));
     }
   };

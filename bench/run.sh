@@ -7,7 +7,7 @@
 #   bash bench/run.sh --benchmark_list_tests               the names of all cases
 #   bash bench/run.sh --benchmark_repetitions=5            any other option of Google Benchmark, too
 # Columns: Time is the mean time that passed, CPU the mean time computed. GFLOP/s (two operations per multiply-add, of the
-# rows really computed), GB/s and Mtokens/s are medians over the iterations, of the time computed; of_peak_% compares with
+# rows really computed), GB/s and ktokens/s are medians over the iterations, of the time computed; of_peak_% compares with
 # `peak`, the GFLOP/s of multiply-adds in registers measured right before the case. On a shared machine, differences below
 # 10 % mean nothing. The warning about a library built as DEBUG means Debian's Google Benchmark, not moevit.
 set -euo pipefail

@@ -19,14 +19,16 @@ inline std::vector<float> normal_values(Index count, unsigned seed, float mean =
   return values;
 }
 
-/// Gives every parameter values of the size that trained ones have: kernels keep the variance of their input, the scales of
-/// norms lie around 1, and nothing is zero, so that a forgotten bias or scale shows.
+/// Gives every parameter values of the size that trained ones have: kernels keep the variance of their input, the
+/// scales of norms lie around 1, and nothing is zero, so that a forgotten bias or scale shows.
 inline void randomise(std::vector<Parameter> parameters, unsigned seed) {
   for (const Parameter& parameter : parameters) {
-    const bool is_scale = parameter.name.ends_with("scale") || parameter.name.ends_with("scale1") || parameter.name.ends_with("scale2");
+    const bool is_scale =
+        parameter.name.ends_with("scale") || parameter.name.ends_with("scale1") || parameter.name.ends_with("scale2");
     const Index stacked = static_cast<Index>(parameter.matrices.size());
     const Index inputs = parameter.shape.size() < 2 ? 0 : parameter.size() / stacked / parameter.shape.back();
-    const float deviation = parameter.name.ends_with("kernel") && inputs ? 1.f / std::sqrt(static_cast<float>(inputs)) : 0.2f;
+    const float deviation =
+        parameter.name.ends_with("kernel") && inputs ? 1.f / std::sqrt(static_cast<float>(inputs)) : 0.2f;
     parameter.assign(normal_values(parameter.size(), seed++, is_scale ? 1.f : 0.f, deviation));
   }
 }

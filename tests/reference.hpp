@@ -22,7 +22,8 @@ struct Matrix {
 
   Matrix(Index row_count, Index col_count)
       : rows(row_count), cols(col_count), values(static_cast<std::size_t>(row_count * col_count)) {}
-  Matrix(Index row_count, Index col_count, Values elements) : rows(row_count), cols(col_count), values(std::move(elements)) {}
+  Matrix(Index row_count, Index col_count, Values elements)
+      : rows(row_count), cols(col_count), values(std::move(elements)) {}
   explicit Matrix(ConstMatrixView view) : Matrix(view.rows(), view.cols()) {
     for (Index r = 0; r < rows; ++r)
       for (Index c = 0; c < cols; ++c) (*this)(r, c) = static_cast<double>(view.row_data(r)[c]);
@@ -70,9 +71,12 @@ inline double activate(Activation activation, double x) {
   switch (activation) {
     case Activation::gelu_tanh:
       return 0.5 * x * (1. + std::tanh(std::sqrt(2. / std::acos(-1.)) * (x + 0.044715 * x * x * x)));
-    case Activation::gelu_erf: return 0.5 * x * std::erfc(-x / std::sqrt(2.));
-    case Activation::gelu_quick: return x / (1. + std::exp(-1.702 * x));
-    case Activation::relu: break;
+    case Activation::gelu_erf:
+      return 0.5 * x * std::erfc(-x / std::sqrt(2.));
+    case Activation::gelu_quick:
+      return x / (1. + std::exp(-1.702 * x));
+    case Activation::relu:
+      break;
   }
   return x > 0. ? x : 0.;
 }
@@ -120,7 +124,8 @@ inline Matrix attention_head(const Matrix& q, const Matrix& k, const Matrix& v, 
 /// Half a unit in the last place of 1: the largest relative error of one float operation.
 inline constexpr double unit_roundoff = std::numeric_limits<float>::epsilon() / 2.;
 
-/// The largest ||found - expected|| / ||expected|| of a row; infinite when something is not finite or the shapes differ.
+/// The largest ||found - expected|| / ||expected|| of a row; infinite when something is not finite or the shapes
+/// differ.
 inline double relative_error(ConstMatrixView found, const Matrix& expected) {
   if (found.rows() != expected.rows || found.cols() != expected.cols) return std::numeric_limits<double>::infinity();
   double largest = 0.;

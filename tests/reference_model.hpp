@@ -36,7 +36,8 @@ class Weights {
     return reference::linear(x, matrix(prefix + ".kernel"), optional(prefix + ".bias"));
   }
   Matrix layer_norm(const Matrix& x, const std::string& prefix, const VitConfig& vit) const {
-    return reference::layer_norm(x, (*this)[prefix + ".scale"], optional(prefix + ".bias"), static_cast<double>(vit.epsilon));
+    return reference::layer_norm(x, (*this)[prefix + ".scale"], optional(prefix + ".bias"),
+                                 static_cast<double>(vit.epsilon));
   }
 
  private:
@@ -53,7 +54,8 @@ inline Matrix mlp(const Matrix& x, const Weights& weights, const std::string& pr
 }
 
 /// The MLP of one expert among those stacked under `prefix`.
-inline Matrix expert_mlp(const Matrix& x, const Weights& weights, const std::string& prefix, Index expert, Activation activation) {
+inline Matrix expert_mlp(const Matrix& x, const Weights& weights, const std::string& prefix, Index expert,
+                         Activation activation) {
   const auto layer = [&](const Matrix& input, const std::string& name) {
     const Matrix kernel = weights.matrix(prefix + name + ".kernel").rows_of(expert * input.cols, input.cols);
     if (!weights.has(prefix + name + ".bias")) return linear(input, kernel, {});
@@ -63,16 +65,20 @@ inline Matrix expert_mlp(const Matrix& x, const Weights& weights, const std::str
 }
 
 /// Attention of query rows over tokens, both D wide.
-inline Matrix attention(const Matrix& queries, const Matrix& tokens, const Weights& weights, const std::string& prefix, const VitConfig& vit) {
-  const Matrix q = weights.linear(queries, prefix + ".query"), k = weights.linear(tokens, prefix + ".key"), v = weights.linear(tokens, prefix + ".value");
+inline Matrix attention(const Matrix& queries, const Matrix& tokens, const Weights& weights, const std::string& prefix,
+                        const VitConfig& vit) {
+  const Matrix q = weights.linear(queries, prefix + ".query"), k = weights.linear(tokens, prefix + ".key"),
+               v = weights.linear(tokens, prefix + ".value");
   const Index width = vit.width_per_head();
   const auto normalise = [&](Matrix part, const std::string& name) {
     return vit.qk_norm == QkNorm::none ? part : weights.layer_norm(part, prefix + name, vit);
   };
   Matrix mixed(queries.rows, vit.attention_width());
   for (Index head = 0; head < vit.heads; ++head) {
-    const Matrix head_q = normalise(q.cols_of(head * width, width), ".query_norm"), head_k = normalise(k.cols_of(head * width, width), ".key_norm");
-    const Matrix part = attention_head(head_q, head_k, v.cols_of(head * width, width), 1. / std::sqrt(static_cast<double>(width)));
+    const Matrix head_q = normalise(q.cols_of(head * width, width), ".query_norm"),
+                 head_k = normalise(k.cols_of(head * width, width), ".key_norm");
+    const Matrix part =
+        attention_head(head_q, head_k, v.cols_of(head * width, width), 1. / std::sqrt(static_cast<double>(width)));
     for (Index row = 0; row < mixed.rows; ++row) std::copy_n(part.row(row), width, mixed.row(row) + head * width);
   }
   return weights.linear(mixed, prefix + ".output");
@@ -81,7 +87,8 @@ inline Matrix attention(const Matrix& queries, const Matrix& tokens, const Weigh
 /// x + scale * addend, an absent scale being 1.
 inline Matrix add(Matrix x, const Matrix& addend, const Values& scale = {}) {
   for (Index r = 0; r < x.rows; ++r)
-    for (Index c = 0; c < x.cols; ++c) x(r, c) += addend(r, c) * (scale.empty() ? 1. : scale[static_cast<std::size_t>(c)]);
+    for (Index c = 0; c < x.cols; ++c)
+      x(r, c) += addend(r, c) * (scale.empty() ? 1. : scale[static_cast<std::size_t>(c)]);
   return x;
 }
 
@@ -92,7 +99,8 @@ inline Matrix sincos2d(const VitConfig& vit) {
   for (Index patch = 0; patch < vit.patches(); ++patch)
     for (Index i = 0; i < vit.dim; ++i) {
       const Index place = i < 2 * quarter ? patch % vit.grid_columns() : patch / vit.grid_columns();
-      const double angle = static_cast<double>(place) * std::pow(10000., -static_cast<double>(i % quarter) / static_cast<double>(quarter - 1));
+      const double angle = static_cast<double>(place) *
+                           std::pow(10000., -static_cast<double>(i % quarter) / static_cast<double>(quarter - 1));
       table(patch, i) = i / quarter % 2 == 0 ? std::sin(angle) : std::cos(angle);
     }
   return table;
@@ -105,8 +113,10 @@ inline Matrix patch_embedding(std::span<const float> image, const Weights& weigh
     for (Index x = 0; x < vit.width(); ++x)
       for (Index channel = 0; channel < vit.channels; ++channel) {
         const Index patch = y / vit.patch_height() * vit.grid_columns() + x / vit.patch_width_pixels();
-        const Index inside = (y % vit.patch_height() * vit.patch_width_pixels() + x % vit.patch_width_pixels()) * vit.channels + channel;
-        patches(patch, inside) = static_cast<double>(image[static_cast<std::size_t>((y * vit.width() + x) * vit.channels + channel)]);
+        const Index inside =
+            (y % vit.patch_height() * vit.patch_width_pixels() + x % vit.patch_width_pixels()) * vit.channels + channel;
+        patches(patch, inside) =
+            static_cast<double>(image[static_cast<std::size_t>((y * vit.width() + x) * vit.channels + channel)]);
       }
   Matrix embedded = weights.linear(patches, "patch_embedding");
   if (vit.positions == Positions::sincos2d) embedded = add(embedded, sincos2d(vit));
@@ -125,8 +135,10 @@ inline std::vector<Index> largest(const double* gates, Index count, Index k) {
   return experts;
 }
 
-/// Sum over the k best experts of gate * expert(x), nothing dropped. `gates`: one row for each row of x, or one for all.
-inline Matrix sparse_mlp(const Matrix& x, const Matrix& gates, const Weights& weights, const std::string& prefix, const ModelDescription& model) {
+/// Sum over the k best experts of gate * expert(x), nothing dropped. `gates`: one row for each row of x, or one for
+/// all.
+inline Matrix sparse_mlp(const Matrix& x, const Matrix& gates, const Weights& weights, const std::string& prefix,
+                         const ModelDescription& model) {
   Matrix y(x.rows, x.cols);
   for (Index expert = 0; expert < gates.cols; ++expert) {
     std::vector<Index> own;
@@ -174,7 +186,8 @@ inline Matrix head(const Matrix& tokens, const Weights& weights, const VitConfig
     features = vit.head == Head::mean ? mean_of(normed, first) : normed.rows_of(0, 1);
     if (vit.head == Head::map) {
       const Matrix pooled = attention(weights.matrix("map_head.probe"), normed, weights, "map_head.attention", vit);
-      features = add(pooled, mlp(weights.layer_norm(pooled, "map_head.norm", vit), weights, "map_head.mlp", vit.activation));
+      features =
+          add(pooled, mlp(weights.layer_norm(pooled, "map_head.norm", vit), weights, "map_head.mlp", vit.activation));
     }
   }
   if (vit.representation) {
@@ -185,15 +198,19 @@ inline Matrix head(const Matrix& tokens, const Weights& weights, const VitConfig
 }
 
 /// One block of one image's token stream; `image_gates` are those of a Mobile V-MoE's router.
-inline Matrix block(const Matrix& stream, Index number, const Weights& weights, const ModelDescription& model, const Matrix& image_gates) {
+inline Matrix block(const Matrix& stream, Index number, const Weights& weights, const ModelDescription& model,
+                    const Matrix& image_gates) {
   const VitConfig& vit = model.vit;
   const std::string prefix = "blocks." + std::to_string(number);
   const Matrix normed = weights.layer_norm(stream, prefix + ".norm1", vit);
-  const Matrix middle = add(stream, attention(normed, normed, weights, prefix + ".attention", vit), weights.optional(prefix + ".scale1"));
+  const Matrix middle =
+      add(stream, attention(normed, normed, weights, prefix + ".attention", vit), weights.optional(prefix + ".scale1"));
   const Matrix x = weights.layer_norm(middle, prefix + ".norm2", vit);
   const Values scale = weights.optional(prefix + ".scale2");
-  if (model.family == ModelFamily::vit || !model.moe.placement.contains(number, vit.depth)) return add(middle, mlp(x, weights, prefix + ".mlp", vit.activation), scale);
-  const Matrix gates = model.family == ModelFamily::mobile_vmoe ? image_gates : router_gates(x, weights, prefix + ".moe.router");
+  if (model.family == ModelFamily::vit || !model.moe.placement.contains(number, vit.depth))
+    return add(middle, mlp(x, weights, prefix + ".mlp", vit.activation), scale);
+  const Matrix gates =
+      model.family == ModelFamily::mobile_vmoe ? image_gates : router_gates(x, weights, prefix + ".moe.router");
   return add(middle, sparse_mlp(x, gates, weights, prefix + ".moe.experts", model), scale);
 }
 
@@ -203,7 +220,8 @@ inline Matrix forward(std::span<const float> image, const Weights& weights, cons
   Matrix image_gates(1, model.moe.experts);
   for (Index number = 0; number < model.vit.depth; ++number) {
     if (model.family == ModelFamily::mobile_vmoe && number == model.moe.placement.first(model.vit.depth))
-      image_gates = router_gates(model.moe.router_input == RouterInput::mean ? mean_of(stream) : stream.rows_of(0, 1), weights, "router");
+      image_gates = router_gates(model.moe.router_input == RouterInput::mean ? mean_of(stream) : stream.rows_of(0, 1),
+                                 weights, "router");
     stream = block(stream, number, weights, model, image_gates);
   }
   return head(stream, weights, model.vit);

@@ -34,7 +34,8 @@ struct Layer {
     reference::Matrix y(x.rows, x.cols);
     for (Index first = 0; first < x.rows; first += tokens) {
       const reference::Matrix image = x.rows_of(first, tokens), normed = weights.layer_norm(image, "norm", config);
-      const reference::Matrix part = reference::add(image, reference::attention(normed, normed, weights, "attention", config), scale);
+      const reference::Matrix part =
+          reference::add(image, reference::attention(normed, normed, weights, "attention", config), scale);
       std::copy_n(part.row(0), tokens * x.cols, y.row(first));
     }
     return y;
@@ -50,10 +51,14 @@ void check_attention(Index images, Index tokens) {
   const std::vector<float> stream = test::normal_values(images * tokens * config.dim, 9);
   const auto scratch = Attention<config>::scratch(images, tokens);
   for (const float* factor : {static_cast<const float*>(nullptr), static_cast<const float*>(scale.data())}) {
-    const std::vector<float> found = test::run_with_threads(scratch, [&](Workspace& workspace) { return layer.run(stream, tokens, factor, workspace); });
-    const reference::Values factors = factor ? reference::to_double({factor, static_cast<std::size_t>(config.dim)}) : reference::Values{};
-    const reference::Matrix expected = layer.expected(reference::Matrix(ConstMatrixView(stream.data(), images * tokens, config.dim)), tokens, factors);
-    CHECK(reference::relative_error({found.data(), images * tokens, config.dim}, expected) < reference::rounding_tolerance(tokens + config.dim, 3));
+    const std::vector<float> found = test::run_with_threads(
+        scratch, [&](Workspace& workspace) { return layer.run(stream, tokens, factor, workspace); });
+    const reference::Values factors =
+        factor ? reference::to_double({factor, static_cast<std::size_t>(config.dim)}) : reference::Values{};
+    const reference::Matrix expected =
+        layer.expected(reference::Matrix(ConstMatrixView(stream.data(), images * tokens, config.dim)), tokens, factors);
+    CHECK(reference::relative_error({found.data(), images * tokens, config.dim}, expected) <
+          reference::rounding_tolerance(tokens + config.dim, 3));
   }
 }
 
@@ -76,7 +81,8 @@ TEST_CASE("Attention gives an image the same bits wherever it stands in a batch"
   const std::vector<float> all = layer.run(stream, tokens, nullptr, workspace);
   constexpr Index size = tokens * whole_norm.dim;
   for (Index image = 0; image < images; ++image) {
-    const std::vector<float> alone = layer.run({stream.begin() + image * size, stream.begin() + (image + 1) * size}, tokens, nullptr, workspace);
+    const std::vector<float> alone =
+        layer.run({stream.begin() + image * size, stream.begin() + (image + 1) * size}, tokens, nullptr, workspace);
     CHECK(std::memcmp(alone.data(), all.data() + image * size, alone.size() * sizeof(float)) == 0);
   }
 }

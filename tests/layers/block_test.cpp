@@ -7,9 +7,20 @@ using namespace moevit;
 namespace {
 
 constexpr VitConfig plain{.image = 8, .patch = 2, .dim = 24, .depth = 1, .heads = 3, .hidden = 40};
-constexpr VitConfig scaled{.image = 6, .patch = 2, .dim = 20, .depth = 1, .heads = 2, .hidden = 33, .head_width = 12,
-                           .head = Head::mean, .activation = Activation::relu, .layer_scale = true, .qkv_bias = false,
-                           .projection_bias = false, .mlp_bias = false, .epsilon = 1e-3f};
+constexpr VitConfig scaled{.image = 6,
+                           .patch = 2,
+                           .dim = 20,
+                           .depth = 1,
+                           .heads = 2,
+                           .hidden = 33,
+                           .head_width = 12,
+                           .head = Head::mean,
+                           .activation = Activation::relu,
+                           .layer_scale = true,
+                           .qkv_bias = false,
+                           .projection_bias = false,
+                           .mlp_bias = false,
+                           .epsilon = 1e-3f};
 
 template <VitConfig config>
 void check_block() {
@@ -27,7 +38,8 @@ void check_block() {
   const reference::Weights weights(parameters);
   const reference::Matrix x(ConstMatrixView(input.data(), rows, config.dim));
   for (Index image = 0; image < images; ++image) {
-    const reference::Matrix expected = reference::block(x.rows_of(image * config.tokens(), config.tokens()), 0, weights, model, reference::Matrix(1, 0));
+    const reference::Matrix expected = reference::block(x.rows_of(image * config.tokens(), config.tokens()), 0, weights,
+                                                        model, reference::Matrix(1, 0));
     const ConstMatrixView tokens(found.data() + image * config.tokens() * config.dim, config.tokens(), config.dim);
     CHECK(reference::relative_error(tokens, expected) < reference::rounding_tolerance(config.hidden + config.dim, 4));
   }

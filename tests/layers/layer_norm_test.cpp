@@ -18,7 +18,8 @@ void check_layer_norm(Index rows) {
   std::vector<float> y(x.size());
   norm.forward({x.data(), rows, width}, {y.data(), rows, width}, 1e-3f);
   const VitConfig vit{.epsilon = 1e-3f};
-  const reference::Matrix expected = reference::Weights(parameters).layer_norm(reference::Matrix(ConstMatrixView(x.data(), rows, width)), "norm", vit);
+  const reference::Matrix expected =
+      reference::Weights(parameters).layer_norm(reference::Matrix(ConstMatrixView(x.data(), rows, width)), "norm", vit);
   CHECK(reference::relative_error({y.data(), rows, width}, expected) < reference::rounding_tolerance(width));
 }
 

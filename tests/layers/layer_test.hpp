@@ -21,7 +21,8 @@ std::vector<Parameter> collect(Each each) {
   return list;
 }
 
-/// What run(workspace) returns, after checking that it gives the same bits with 1 to 4 threads within the scratch it says.
+/// What run(workspace) returns, after checking that it gives the same bits with 1 to 4 threads within the scratch it
+/// says.
 template <class Run>
 std::vector<float> run_with_threads(ScratchBytes scratch, Run run) {
   Workspace serial(scratch);

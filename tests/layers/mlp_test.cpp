@@ -20,7 +20,8 @@ void check_mlp() {
   Arena arena(mlp.scratch_bytes(rows));
   mlp.forward({x.data(), rows, dim}, {y.data(), rows, dim}, arena);
   CHECK(arena.peak() == arena.capacity());
-  const reference::Matrix expected = reference::mlp(reference::Matrix(ConstMatrixView(x.data(), rows, dim)), reference::Weights(parameters), "mlp", activation);
+  const reference::Matrix expected = reference::mlp(reference::Matrix(ConstMatrixView(x.data(), rows, dim)),
+                                                    reference::Weights(parameters), "mlp", activation);
   CHECK(reference::relative_error({y.data(), rows, dim}, expected) < reference::rounding_tolerance(hidden, 2));
 }
 
@@ -52,13 +53,16 @@ TEST_CASE("add_mlp adds the scaled MLP of the normalised rows, with the same bit
     add_mlp(mlp, norm, vit.epsilon, scale.data(), MatrixView(result.data(), count, vit.dim), workspace);
     return result;
   };
-  const std::vector<float> found = test::run_with_threads({0, dense_mlp_worker_bytes<MlpType>(rows)}, [&](Workspace& workspace) { return run(rows, workspace); });
+  const std::vector<float> found = test::run_with_threads({0, dense_mlp_worker_bytes<MlpType>(rows)},
+                                                          [&](Workspace& workspace) { return run(rows, workspace); });
 
   const reference::Weights weights(parameters);
   const reference::Matrix x(ConstMatrixView(stream.data(), rows, vit.dim));
-  const reference::Matrix expected = reference::add(x, reference::mlp(weights.layer_norm(x, "norm", vit), weights, "mlp", vit.activation),
-                                                    reference::to_double({scale.data(), static_cast<std::size_t>(vit.dim)}));
-  CHECK(reference::relative_error({found.data(), rows, vit.dim}, expected) < reference::rounding_tolerance(vit.hidden, 3));
+  const reference::Matrix expected =
+      reference::add(x, reference::mlp(weights.layer_norm(x, "norm", vit), weights, "mlp", vit.activation),
+                     reference::to_double({scale.data(), static_cast<std::size_t>(vit.dim)}));
+  CHECK(reference::relative_error({found.data(), rows, vit.dim}, expected) <
+        reference::rounding_tolerance(vit.hidden, 3));
   Workspace serial({0, dense_mlp_worker_bytes<MlpType>(rows)});
   for (const Index count : {1, 14, 100}) {
     const std::vector<float> fewer = run(count, serial);

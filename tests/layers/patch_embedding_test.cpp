@@ -7,9 +7,11 @@ using namespace moevit;
 namespace {
 
 constexpr VitConfig square{.image = 12, .patch = 4, .dim = 10};
-constexpr VitConfig rectangle{.image = 6, .patch = 2, .channels = 2, .dim = 16, .image_width = 20, .patch_width = 5, .head = Head::mean};
+constexpr VitConfig rectangle{
+    .image = 6, .patch = 2, .channels = 2, .dim = 16, .image_width = 20, .patch_width = 5, .head = Head::mean};
 constexpr VitConfig fixed{.image = 8, .patch = 4, .dim = 16, .image_width = 12, .positions = Positions::sincos2d};
-constexpr VitConfig unplaced{.image = 8, .patch = 4, .channels = 1, .dim = 9, .head = Head::map, .positions = Positions::none};
+constexpr VitConfig unplaced{
+    .image = 8, .patch = 4, .channels = 1, .dim = 9, .head = Head::map, .positions = Positions::none};
 constexpr VitConfig many_patches{.image = 34, .patch = 2, .channels = 1, .dim = 8};  // more than one task takes
 
 template <VitConfig config>
@@ -30,7 +32,8 @@ void check_embedding(std::size_t parameter_count) {
   const reference::Weights weights(parameters);
   for (Index image = 0; image < images; ++image) {
     const auto values = static_cast<std::size_t>(config.image_values());
-    const reference::Matrix expected = reference::patch_embedding(std::span(input).subspan(static_cast<std::size_t>(image) * values, values), weights, config);
+    const reference::Matrix expected = reference::patch_embedding(
+        std::span(input).subspan(static_cast<std::size_t>(image) * values, values), weights, config);
     const ConstMatrixView tokens(found.data() + image * config.tokens() * config.dim, config.tokens(), config.dim);
     CHECK(reference::relative_error(tokens, expected) < reference::rounding_tolerance(config.patch_values()));
   }
@@ -51,6 +54,7 @@ TEST_CASE("sincos2d positions of a 1 x 2 grid of width 8") {
   fill_sincos2d(1, 2, 8, table.data());
   // Frequencies 1 and 1/10000; column 0 then column 1, both in row 0.
   const double small = 1e-4;
-  const std::vector<double> expected{0, 0, 1, 1, 0, 0, 1, 1, std::sin(1.), std::sin(small), std::cos(1.), std::cos(small), 0, 0, 1, 1};
+  const std::vector<double> expected{
+      0, 0, 1, 1, 0, 0, 1, 1, std::sin(1.), std::sin(small), std::cos(1.), std::cos(small), 0, 0, 1, 1};
   for (std::size_t i = 0; i < expected.size(); ++i) CHECK(table[i] == Approx(expected[i]).margin(1e-9));
 }

@@ -7,16 +7,47 @@ using namespace moevit;
 namespace {
 
 constexpr VitConfig class_token{.image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 10};
-constexpr VitConfig first_token{.image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 3, .head = Head::first_token};
+constexpr VitConfig first_token{
+    .image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 3, .head = Head::first_token};
 constexpr VitConfig mean{.image = 8, .patch = 2, .dim = 20, .heads = 2, .hidden = 40, .classes = 7, .head = Head::mean};
-constexpr VitConfig mean_of_patches{.image = 8, .patch = 2, .dim = 20, .heads = 2, .hidden = 40, .classes = 7, .head = Head::mean, .unread_class_token = true};
-constexpr VitConfig norm_after_mean{.image = 8, .patch = 2, .dim = 20, .heads = 2, .hidden = 40, .classes = 7, .head = Head::mean,
-                                    .unread_class_token = true, .final_norm = FinalNorm::after_pooling};
-constexpr VitConfig map{.image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 5, .head = Head::map, .activation = Activation::gelu_erf};
-constexpr VitConfig map_of_wide_heads{.image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 5, .head_width = 10,
-                                      .head = Head::map, .qk_norm = QkNorm::scale_and_bias};
-constexpr VitConfig representation{.image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 10, .representation = 13};
-constexpr VitConfig features{.image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 0, .head = Head::mean};
+constexpr VitConfig mean_of_patches{.image = 8,
+                                    .patch = 2,
+                                    .dim = 20,
+                                    .heads = 2,
+                                    .hidden = 40,
+                                    .classes = 7,
+                                    .head = Head::mean,
+                                    .unread_class_token = true};
+constexpr VitConfig norm_after_mean{.image = 8,
+                                    .patch = 2,
+                                    .dim = 20,
+                                    .heads = 2,
+                                    .hidden = 40,
+                                    .classes = 7,
+                                    .head = Head::mean,
+                                    .unread_class_token = true,
+                                    .final_norm = FinalNorm::after_pooling};
+constexpr VitConfig map{.image = 8,
+                        .patch = 2,
+                        .dim = 24,
+                        .heads = 3,
+                        .hidden = 40,
+                        .classes = 5,
+                        .head = Head::map,
+                        .activation = Activation::gelu_erf};
+constexpr VitConfig map_of_wide_heads{.image = 8,
+                                      .patch = 2,
+                                      .dim = 24,
+                                      .heads = 3,
+                                      .hidden = 40,
+                                      .classes = 5,
+                                      .head_width = 10,
+                                      .head = Head::map,
+                                      .qk_norm = QkNorm::scale_and_bias};
+constexpr VitConfig representation{
+    .image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 10, .representation = 13};
+constexpr VitConfig features{
+    .image = 8, .patch = 2, .dim = 24, .heads = 3, .hidden = 40, .classes = 0, .head = Head::mean};
 
 template <VitConfig config>
 void check_head() {
@@ -34,9 +65,11 @@ void check_head() {
   const reference::Weights weights(parameters);
   const reference::Matrix x(ConstMatrixView(stream.data(), rows, config.dim));
   for (Index image = 0; image < images; ++image) {
-    const reference::Matrix expected = reference::head(x.rows_of(image * config.tokens(), config.tokens()), weights, config);
+    const reference::Matrix expected =
+        reference::head(x.rows_of(image * config.tokens(), config.tokens()), weights, config);
     const ConstMatrixView outputs(found.data() + image * config.outputs(), 1, config.outputs());
-    CHECK(reference::relative_error(outputs, expected) < reference::rounding_tolerance(config.dim + config.tokens(), 4));
+    CHECK(reference::relative_error(outputs, expected) <
+          reference::rounding_tolerance(config.dim + config.tokens(), 4));
   }
 }
 

@@ -12,7 +12,8 @@ using simd::lanes;
 
 namespace {
 
-constexpr Activation activations[] = {Activation::gelu_tanh, Activation::gelu_erf, Activation::gelu_quick, Activation::relu};
+constexpr Activation activations[] = {Activation::gelu_tanh, Activation::gelu_erf, Activation::gelu_quick,
+                                      Activation::relu};
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
 /// The activation of one float, in every lane at once.
@@ -49,7 +50,8 @@ double largest_error(Activation activation, std::vector<float> x) {
   double largest = 0.;
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double exact = reference::activate(activation, static_cast<double>(x[i]));
-    const double error = std::abs(static_cast<double>(y[i]) - exact) / std::max(1., std::abs(static_cast<double>(x[i])));
+    const double error =
+        std::abs(static_cast<double>(y[i]) - exact) / std::max(1., std::abs(static_cast<double>(x[i])));
     if (!(error <= largest)) largest = std::isfinite(y[i]) ? error : static_cast<double>(infinity);
   }
   return largest;

@@ -32,8 +32,15 @@ struct HeadRun {
     const Index size = simd::attention_scratch<Arch>(sizes.tokens, sizes.width);
     AlignedBuffer<float> scratch(size + 1);
     scratch[size] = canary;
-    const simd::AttentionHead head{rows.data() + first * stride, count, stride, rows.data() + sizes.width, rows.data() + 2 * sizes.width,
-                                   sizes.tokens, stride, sizes.width, factor};
+    const simd::AttentionHead head{rows.data() + first * stride,
+                                   count,
+                                   stride,
+                                   rows.data() + sizes.width,
+                                   rows.data() + 2 * sizes.width,
+                                   sizes.tokens,
+                                   stride,
+                                   sizes.width,
+                                   factor};
     simd::attention_head<Arch>(head, scratch.data(), out.data() + first * out_stride, out_stride);
     CHECK(scratch[size] == canary);
   }
@@ -45,8 +52,9 @@ struct HeadRun {
   reference::Matrix expected() const {
     const reference::Matrix all(ConstMatrixView(rows.data(), std::max(sizes.queries, sizes.tokens), stride));
     const Index width = sizes.width;
-    return reference::attention_head(all.rows_of(0, sizes.queries).cols_of(0, width), all.rows_of(0, sizes.tokens).cols_of(width, width),
-                                     all.rows_of(0, sizes.tokens).cols_of(2 * width, width), static_cast<double>(factor));
+    return reference::attention_head(
+        all.rows_of(0, sizes.queries).cols_of(0, width), all.rows_of(0, sizes.tokens).cols_of(width, width),
+        all.rows_of(0, sizes.tokens).cols_of(2 * width, width), static_cast<double>(factor));
   }
 };
 
@@ -54,16 +62,19 @@ struct HeadRun {
 
 TEST_CASE("the attention core agrees with plain loops and stays in its columns") {
   test::for_each_architecture([]<class Arch>(Arch) {
-    for (const HeadCase sizes : {HeadCase{1, 1, 1}, HeadCase{3, 5, 7}, HeadCase{50, 50, 16}, HeadCase{57, lanes<Arch> + 1, 64},
-                                 HeadCase{1, 197, 64}, HeadCase{113, 2 * lanes<Arch>, 12}}) {
+    for (const HeadCase sizes :
+         {HeadCase{1, 1, 1}, HeadCase{3, 5, 7}, HeadCase{50, 50, 16}, HeadCase{57, lanes<Arch> + 1, 64},
+          HeadCase{1, 197, 64}, HeadCase{113, 2 * lanes<Arch>, 12}}) {
       CAPTURE(sizes.queries, sizes.tokens, sizes.width);
       const HeadRun<Arch> head{sizes};
       const std::vector<float> out = head.result();
       const ConstMatrixView found(out.data(), sizes.queries, sizes.width, head.out_stride);
       // A score's rounding error is an error of the exponent; scores are of the order of 1 here.
-      CHECK(reference::relative_error(found, head.expected()) < reference::rounding_tolerance(sizes.tokens + sizes.width, 2));
+      CHECK(reference::relative_error(found, head.expected()) <
+            reference::rounding_tolerance(sizes.tokens + sizes.width, 2));
       Index overwritten = 0;
-      for (std::size_t i = 0; i < out.size(); ++i) overwritten += static_cast<Index>(i) % head.out_stride >= sizes.width && out[i] != canary;
+      for (std::size_t i = 0; i < out.size(); ++i)
+        overwritten += static_cast<Index>(i) % head.out_stride >= sizes.width && out[i] != canary;
       CHECK(overwritten == 0);
     }
   });
@@ -75,7 +86,8 @@ TEST_CASE("the attention core gives a query the same bits, alone or among others
     const std::vector<float> whole = head.result();
     for (const Index most : {1, 7, 30}) {
       std::vector<float> cut(whole.size(), canary);
-      for (Index first = 0; first < head.sizes.queries; first += most) head.run(first, std::min(most, head.sizes.queries - first), cut);
+      for (Index first = 0; first < head.sizes.queries; first += most)
+        head.run(first, std::min(most, head.sizes.queries - first), cut);
       CHECK(std::memcmp(cut.data(), whole.data(), whole.size() * sizeof(float)) == 0);
     }
   });

@@ -56,7 +56,8 @@ struct Product {
     if (steps.activation) epilogue.activation = &*steps.activation;
     if (steps.scale) epilogue.scale = scale.data();
     if (steps.residual) epilogue.residual = residual.data() + first * y_stride, epilogue.residual_stride = y_stride;
-    simd::gemm<Arch>(count, x.data() + first * x_stride, x_stride, packed, epilogue, y.data() + first * y_stride, y_stride);
+    simd::gemm<Arch>(count, x.data() + first * x_stride, x_stride, packed, epilogue, y.data() + first * y_stride,
+                     y_stride);
   }
   std::vector<float> empty_result() const { return std::vector<float>(residual.size(), canary); }
 };
@@ -86,7 +87,8 @@ struct Bounded {
       value *= static_cast<double>(product.scale[col]);
       error = error * std::abs(static_cast<double>(product.scale[col])) + reference::unit_roundoff * std::abs(value);
     }
-    if (product.steps.residual) add(static_cast<double>(product.residual[static_cast<std::size_t>(row * product.y_stride + col)]));
+    if (product.steps.residual)
+      add(static_cast<double>(product.residual[static_cast<std::size_t>(row * product.y_stride + col)]));
   }
   void add(double term) {
     value += term;
@@ -120,7 +122,8 @@ void check_cuts(const Product<Arch>& product) {
   for (const Index most : {1, 2, 5, 13}) {
     CAPTURE(most);
     std::vector<float> cut = product.empty_result();
-    for (Index first = 0; first < product.rows; first += most) product.run(first, std::min(most, product.rows - first), cut);
+    for (Index first = 0; first < product.rows; first += most)
+      product.run(first, std::min(most, product.rows - first), cut);
     CHECK(std::memcmp(cut.data(), whole.data(), whole.size() * sizeof(float)) == 0);
   }
 }
@@ -172,8 +175,12 @@ TEST_CASE("the residual of gemm may be its output") {
     const Product<Arch> product{17, 9, 2 * lanes<Arch> + 1, Steps{true, {}, true, true}};
     std::vector<float> apart = product.empty_result(), in_place = product.residual;
     product.run(0, product.rows, apart);
-    const simd::Epilogue epilogue{.bias = product.bias.data(), .scale = product.scale.data(), .residual = in_place.data(), .residual_stride = product.y_stride};
-    simd::gemm<Arch>(product.rows, product.x.data(), product.x_stride, product.packed, epilogue, in_place.data(), product.y_stride);
+    const simd::Epilogue epilogue{.bias = product.bias.data(),
+                                  .scale = product.scale.data(),
+                                  .residual = in_place.data(),
+                                  .residual_stride = product.y_stride};
+    simd::gemm<Arch>(product.rows, product.x.data(), product.x_stride, product.packed, epilogue, in_place.data(),
+                     product.y_stride);
     Index different = 0;
     for (std::size_t i = 0; i < apart.size(); ++i)
       different += static_cast<Index>(i) % product.y_stride < product.outputs && apart[i] != in_place[i];

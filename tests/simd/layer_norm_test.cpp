@@ -17,8 +17,9 @@ struct NormCase {
   bool has_bias = true;
 };
 
-/// The error that rounding may leave: the mean is a sum of count / lanes + log2(lanes) terms per lane, which shifts every
-/// output by its error over the deviation (1 here); the rest is a few roundings of outputs around 1 times the scale.
+/// The error that rounding may leave: the mean is a sum of count / lanes + log2(lanes) terms per lane, which shifts
+/// every output by its error over the deviation (1 here); the rest is a few roundings of outputs around 1 times the
+/// scale.
 double allowed_error(const NormCase& norm, Index lane_count) {
   const double additions = static_cast<double>(norm.count / lane_count + 6);
   return (additions * (1. + std::abs(static_cast<double>(norm.mean))) + 10.) * 5. * reference::unit_roundoff;

@@ -38,8 +38,10 @@ void check_packing(Index rows, Index cols) {
 
   const Index column_stride = rows + 2;
   const std::vector<float> columns = test::normal_values(std::max<Index>(cols * column_stride - 2, 0), 2);
-  const simd::PackedView transposed = simd::pack_transposed<Arch>(columns.data(), column_stride, rows, cols, target.data());
-  check_panels(transposed, [&](Index row, Index col) { return columns[static_cast<std::size_t>(col * column_stride + row)]; });
+  const simd::PackedView transposed =
+      simd::pack_transposed<Arch>(columns.data(), column_stride, rows, cols, target.data());
+  check_panels(transposed,
+               [&](Index row, Index col) { return columns[static_cast<std::size_t>(col * column_stride + row)]; });
   CHECK(target[size] == canary);
 }
 

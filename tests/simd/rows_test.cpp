@@ -19,7 +19,8 @@ float nearest_bf16(float x) {
     if ((pattern & 0x7fffffffu) == 0x7f800000u) return std::ldexp(pattern >> 31 ? -1. : 1., 128);
     return static_cast<double>(std::bit_cast<float>(pattern));
   };
-  const double below = std::abs(static_cast<double>(x) - wide(toward_zero)), above = std::abs(wide(away) - static_cast<double>(x));
+  const double below = std::abs(static_cast<double>(x) - wide(toward_zero)),
+               above = std::abs(wide(away) - static_cast<double>(x));
   const bool go_away = above < below || (above == below && (toward_zero & 0x10000u));
   return std::bit_cast<float>(go_away ? away : toward_zero);
 }
@@ -40,7 +41,7 @@ TEST_CASE("round_to_bf16 goes to the nearest, halves to even, for every upper ha
         wrong += std::bit_cast<std::uint32_t>(found) != std::bit_cast<std::uint32_t>(nearest_bf16(x));
     }
   CHECK(wrong == 0);
-  CHECK(simd::round_to_bf16(1.00390625f) == 1.f);       // a tie to the even 1.0
+  CHECK(simd::round_to_bf16(1.00390625f) == 1.f);        // a tie to the even 1.0
   CHECK(simd::round_to_bf16(1.01171875f) == 1.015625f);  // a tie to the even 1.015625
   CHECK(std::isinf(simd::round_to_bf16(std::numeric_limits<float>::max())));
 }
@@ -63,8 +64,10 @@ TEST_CASE("add_scaled_row adds weight times x and keeps to its row") {
       simd::add_scaled_row<Arch>(0.3f, x.data(), count, y.data());
       double largest = 0.;
       for (std::size_t i = 0; i < x.size(); ++i) {
-        const double product = static_cast<double>(0.3f) * static_cast<double>(x[i]), sum = product + static_cast<double>(before[i]);
-        largest = std::max(largest, std::abs(static_cast<double>(y[i]) - sum) / (std::abs(product) + std::abs(sum) + 1e-30));
+        const double product = static_cast<double>(0.3f) * static_cast<double>(x[i]),
+                     sum = product + static_cast<double>(before[i]);
+        largest =
+            std::max(largest, std::abs(static_cast<double>(y[i]) - sum) / (std::abs(product) + std::abs(sum) + 1e-30));
       }
       CHECK(largest <= reference::unit_roundoff);  // one rounding, or two where there is no fused multiply-add
       CHECK(std::all_of(y.begin() + count, y.end(), [](float value) { return value == canary; }));

@@ -10,7 +10,8 @@ using simd::lanes;
 TEST_CASE("partial loads and stores touch only their floats") {
   test::for_each_architecture([]<class Arch>(Arch) {
     for (Index count = 0; count < lanes<Arch>; ++count) {
-      const std::vector<float> source = test::normal_values(count, 1);  // exactly `count`: a sanitizer sees a float too many
+      const std::vector<float> source =
+          test::normal_values(count, 1);  // exactly `count`: a sanitizer sees a float too many
       const Batch<Arch> value = simd::load_first<Arch>(source.data(), count, 7.f);
       std::vector<float> all(static_cast<std::size_t>(lanes<Arch>)), some(static_cast<std::size_t>(count));
       value.store_unaligned(all.data());
@@ -40,7 +41,8 @@ TEST_CASE("reductions see every lane") {
     std::vector<float> expected(values.size());
     std::iota(expected.begin(), expected.end(), 0.f);
     CHECK(values == expected);
-    CHECK(simd::reduce_add<Arch>(simd::lane_numbers<Arch>()) == static_cast<float>(lanes<Arch> * (lanes<Arch> - 1) / 2));
+    CHECK(simd::reduce_add<Arch>(simd::lane_numbers<Arch>()) ==
+          static_cast<float>(lanes<Arch> * (lanes<Arch> - 1) / 2));
     for (std::size_t largest = 0; largest < values.size(); ++largest) {
       std::fill(values.begin(), values.end(), -5.f);
       values[largest] = -2.f;

@@ -40,7 +40,8 @@ TEST_CASE("softmax is within 4e-7 of the largest output") {
           CHECK(softmax_error<Arch>(test::normal_values(count, 5, 3.f, spread), factor) < 4e-7);
         }
     CHECK(softmax_error<Arch>(test::normal_values(1001, 6, 0.f, 4.f), 0.125f) < 4e-7);
-    CHECK(softmax_error<Arch>({std::numeric_limits<float>::max(), std::numeric_limits<float>::lowest(), 0.f}, 1.f) < 4e-7);
+    CHECK(softmax_error<Arch>({std::numeric_limits<float>::max(), std::numeric_limits<float>::lowest(), 0.f}, 1.f) <
+          4e-7);
     simd::softmax_row<Arch>(nullptr, 0, 1.f, nullptr);
   });
 }

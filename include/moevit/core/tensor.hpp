@@ -26,6 +26,7 @@ class MatrixView : public Eigen::Map<RowMajorMatrix, Eigen::Unaligned, Eigen::Ou
       : Base(data, rows, cols, Eigen::OuterStride<>(stride)) {}
   MatrixView(float* data, Index rows, Index cols) : MatrixView(data, rows, cols, cols) {}
   MatrixView(const MatrixView&) = default;
+  MatrixView& operator=(const MatrixView&) = default;  // copies the elements, as Eigen does
   using Base::operator=;
   // A view is a pointer: a const view of floats that may be written is as good as any.
   float* data() const { return const_cast<float*>(Base::data()); }

@@ -28,10 +28,14 @@ Batch<Arch> activate(const Batch<Arch>& x) {
 template <class Visit>
 decltype(auto) with_activation(Activation activation, Visit visit) {
   switch (activation) {
-    case Activation::gelu_erf: return visit(std::integral_constant<Activation, Activation::gelu_erf>{});
-    case Activation::gelu_quick: return visit(std::integral_constant<Activation, Activation::gelu_quick>{});
-    case Activation::relu: return visit(std::integral_constant<Activation, Activation::relu>{});
-    case Activation::gelu_tanh: break;
+    case Activation::gelu_erf:
+      return visit(std::integral_constant<Activation, Activation::gelu_erf>{});
+    case Activation::gelu_quick:
+      return visit(std::integral_constant<Activation, Activation::gelu_quick>{});
+    case Activation::relu:
+      return visit(std::integral_constant<Activation, Activation::relu>{});
+    case Activation::gelu_tanh:
+      break;
   }
   return visit(std::integral_constant<Activation, Activation::gelu_tanh>{});
 }

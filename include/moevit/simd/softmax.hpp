@@ -5,9 +5,10 @@
 
 namespace moevit::simd {
 
-/// y = softmax(factor * x) over `count` floats, factor > 0. Error below 4e-7 of the largest output for any finite x: the maximum is subtracted
-/// before the factor comes in, as factor * x alone would round too much where x is large (tests/simd/softmax_test.cpp measures it).
-/// -inf gives 0, NaN or +inf make the row NaN. y may be x. count = 0 does nothing. The order of the sum depends on count alone.
+/// y = softmax(factor * x) over `count` floats, factor > 0. Error below 4e-7 of the largest output for any finite x:
+/// the maximum is subtracted before the factor comes in, as factor * x alone would round too much where x is large
+/// (tests/simd/softmax_test.cpp measures it). -inf gives 0, NaN or +inf make the row NaN. y may be x. count = 0 does
+/// nothing. The order of the sum depends on count alone.
 template <class Arch = DefaultArch>
 void softmax_row(const float* x, Index count, float factor, float* y) {
   using B = Batch<Arch>;
