@@ -81,6 +81,17 @@ class CaseOutputs {
   std::set<std::string> compared_;
 };
 
+/// Runs one test function over all cases of a kind.
+inline void run_kind(const std::string& kind, void (*run)(const GoldenCase&)) {
+  std::size_t count = 0;
+  for (const GoldenCase& golden : cases_of(kind)) {
+    INFO(golden.directory.string() << ": " << golden.name);
+    run(golden);
+    ++count;
+  }
+  expect_all_run(kind, count);
+}
+
 /// Sum of products, for losses.
 inline double dot(std::span<const float> a, std::span<const float> b) {
   double sum = 0;

@@ -176,15 +176,6 @@ void run_dispatch(const GoldenCase& golden) {
   outputs.finish();
 }
 
-void run_kind(const std::string& kind, void (*run)(const GoldenCase&)) {
-  std::size_t count = 0;
-  for (const GoldenCase& golden : cases_of(kind)) {
-    run(golden);
-    ++count;
-  }
-  expect_all_run(kind, count);
-}
-
 }  // namespace
 
 TEST_CASE("golden: topk_router") { run_kind("topk_router", run_top_k); }
