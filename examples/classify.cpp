@@ -30,24 +30,29 @@ struct Flags {
 
 constexpr const char* description =
     "Classifies images with a ViT, V-MoE or Mobile V-MoE.\n"
-    "Each image gets a line: file, class, probability, experts. 'experts' are those that computed any of the image's tokens in\n"
-    "the last sparse block, most tokens first, as expert:tokens; for Mobile V-MoE they are the experts chosen for the image,\n"
-    "best first. Images that cannot be read are reported on standard error, the others are classified all the same, and the\n"
+    "Each image gets a line: file, class, probability, experts. 'experts' are those that computed any of the image's "
+    "tokens in\n"
+    "the last sparse block, most tokens first, as expert:tokens; for Mobile V-MoE they are the experts chosen for the "
+    "image,\n"
+    "best first. Images that cannot be read are reported on standard error, the others are classified all the same, "
+    "and the\n"
     "exit code is 1.";
 
 void add_options(CLI::App& app, Flags& flags) {
   app.add_option("--weights,-w", flags.weights, "Weights (safetensors) of one of the compiled models")->required();
-  app.add_option("images", flags.inputs,
-                 "Image files (JPEG, PNG, PPM), folders of images, or data sets: IDX, CIFAR binary, one folder per class")
+  app.add_option(
+         "images", flags.inputs,
+         "Image files (JPEG, PNG, PPM), folders of images, or data sets: IDX, CIFAR binary, one folder per class")
       ->required();
   app.add_option("--split", flags.split, "Part of a data set that has several: train, t10k, test, ...");
   app.add_option("--top", flags.top, "Classes named per image")->capture_default_str()->check(CLI::Range(1, 100000));
   app.add_option("--limit", flags.limit, "Only the first images")->check(CLI::NonNegativeNumber);
   app.add_flag("--summary", flags.summary, "Leave the single images out, print the last lines only");
-  app.add_flag("--json", flags.json,
-               "One JSON object: images, top1_correct and accuracy (null without labels), images_per_second (reading and "
-               "model), model_images_per_second, predictions [file, class, name, probability, experts, expert_tokens, label, "
-               "top], build");
+  app.add_flag(
+      "--json", flags.json,
+      "One JSON object: images, top1_correct and accuracy (null without labels), images_per_second (reading and "
+      "model), model_images_per_second, predictions [file, class, name, probability, experts, expert_tokens, label, "
+      "top], build");
   flags.run.add_to(app);
 }
 
@@ -131,8 +136,9 @@ class Report {
     if (labelled_ > 0)
       std::printf(", %td of %td correct (%.2f%%)", correct_, labelled_,
                   100 * static_cast<double>(correct_) / static_cast<double>(labelled_));
-    std::printf("\n%.0f images/s with reading, %.0f images/s in the model, %td threads\n%s\n", timing.images_per_second(),
-                timing.model_images_per_second(), flags_.run.threads, moevit::build_info().c_str());
+    std::printf("\n%.0f images/s with reading, %.0f images/s in the model, %td threads\n%s\n",
+                timing.images_per_second(), timing.model_images_per_second(), flags_.run.threads,
+                moevit::build_info().c_str());
   }
 
   const Flags& flags_;
@@ -148,12 +154,12 @@ int classify(const Flags& flags) {
   const auto model = examples::open_model(flags.weights);
   const examples::Classes classes{model->description().vit.outputs(), model->class_names()};
   examples::ImageList images(flags.inputs, flags.split, classes, problems);
-  if (flags.limit >= 0) images.limit(flags.limit);
+  if (flags.limit >= 0) images = images.first(flags.limit);
   Report report(flags, images, classes);
   examples::Runner runner(*model, flags.run, images.size());
   report.finish(runner.run(images, problems, "classifying",
                            [&](const examples::Pass& pass) { report.add(pass, model->outputs_per_image()); }));
-  return problems.count() == 0 ? examples::success : examples::failure;
+  return problems.any() ? examples::failure : examples::success;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-/// A router of one's own in a V-MoE: the cosine router of Swin-MoE (Hwang et al. 2022), which scores a token by the angle
-/// between its direction and that of each expert. Everything but the routing - dispatch, experts, capacity, the plan - stays moevit's.
+/// A router of one's own in a V-MoE: the cosine router of Swin-MoE (Hwang et al. 2022), which scores a token by the
+/// angle between its direction and that of each expert. Everything but the routing - dispatch, experts, capacity, the
+/// plan - stays moevit's.
 #include "common/program.hpp"
 
 #include <moevit/moevit.hpp>
@@ -35,12 +36,15 @@ class CosineRouter {
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     using Value = moevit::ParameterValue<Self>;
-    visit(moevit::plain_parameter<Value>(prefix + ".directions", self.directions_.data(), {experts, dim}, moevit::Role::router));
+    visit(moevit::plain_parameter<Value>(prefix + ".directions", self.directions_.data(), {experts, dim},
+                                         moevit::Role::router));
   }
 
  private:
   static constexpr float temperature = 0.07f;
-  static float cosine(const auto& a, const auto& b) { return a.dot(b) / std::sqrt(a.squaredNorm() * b.squaredNorm() + 1e-12f); }
+  static float cosine(const auto& a, const auto& b) {
+    return a.dot(b) / std::sqrt(a.squaredNorm() * b.squaredNorm() + 1e-12f);
+  }
 
   moevit::AlignedBuffer<float> directions_;  // experts x dim
 };
@@ -66,7 +70,8 @@ void check_nearest(const moevit::Routing& routing) {
     for (Index expert = 0; expert < routing.experts(); ++expert)
       nearer += routing.logits()(choice.token, expert) > routing.logits()(choice.token, choice.expert);
     if (nearer != choice.rank)
-      moevit::fail("token ", choice.token, ": expert ", choice.expert, " is choice ", choice.rank, ", but ", nearer, " are nearer");
+      moevit::fail("token ", choice.token, ": expert ", choice.expert, " is choice ", choice.rank, ", but ", nearer,
+                   " are nearer");
   }
 }
 
@@ -90,7 +95,8 @@ int route_noise() {
     const moevit::SparsePlan& plan = run.plan(block);
     std::printf("block %d: %d tokens, %td slots per expert\n", block, plan.tokens(), plan.capacity());
     for (int expert = 0; expert < plan.experts(); ++expert)
-      std::printf("  expert %d: wanted by %4d, kept %4d, dropped %4d\n", expert, plan.demand(expert), plan.kept(expert), plan.dropped(expert));
+      std::printf("  expert %d: wanted by %4d, kept %4d, dropped %4d\n", expert, plan.demand(expert), plan.kept(expert),
+                  plan.dropped(expert));
   }
   return examples::success;
 }
@@ -98,7 +104,9 @@ int route_noise() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Runs a small V-MoE with a router written in this file (random weights, random images) and prints the experts' loads.",
-               "own_router");
+  CLI::App app(
+      "Runs a small V-MoE with a router written in this file (random weights, random images) and prints the experts' "
+      "loads.",
+      "own_router");
   return examples::run_program(app, argc, argv, route_noise);
 }

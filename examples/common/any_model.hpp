@@ -11,8 +11,8 @@
 
 namespace examples {
 
-/// What classify and routing_report ask of a model. A program with one model of its own needs nothing of this: it names the
-/// type and calls it directly, as the program in README.md does.
+/// What classify and routing_report ask of a model. A program with one model of its own needs nothing of this: it names
+/// the type and calls it directly, as the program in README.md does.
 class AnyModel {
  public:
   virtual ~AnyModel() = default;

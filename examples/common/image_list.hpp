@@ -13,22 +13,22 @@
 
 namespace examples {
 
-/// Says what went wrong on standard error and remembers that something did, so that a program can go on and still end with
-/// exit code 1.
+/// Says what went wrong on standard error and remembers that something did, so that a program can go on and still end
+/// with exit code 1.
 class Problems {
  public:
   explicit Problems(std::string program) : program_(std::move(program)) {}
+  /// The same problem is said once, however often it is met.
   void report(const std::string& what) {
-    std::cerr << program_ << ": error: " << what << '\n';
-    ++count_;
+    if (said_.insert(what).second) std::cerr << program_ << ": error: " << what << '\n';
   }
   /// Something to know that is no failure.
   void note(const std::string& what) const { std::cerr << program_ << ": note: " << what << '\n'; }
-  int count() const { return count_; }
+  bool any() const { return !said_.empty(); }
 
  private:
   std::string program_;
-  int count_ = 0;
+  std::set<std::string> said_;
 };
 
 /// The classes of a model.
@@ -45,11 +45,13 @@ struct Classes {
 class ImageList {
  public:
   /// Opens every path, as moevit::open_dataset does. A path that cannot be opened is a problem; the others stay.
-  /// Classes that a data set names are found by name among the model's; without names the numbers are taken as they are.
-  ImageList(const std::vector<std::string>& paths, const std::string& split, const Classes& classes, Problems& problems) {
+  /// Classes that a data set names are found by name among the model's; without names the numbers are taken as they
+  /// are.
+  ImageList(const std::vector<std::string>& paths, const std::string& split, const Classes& classes,
+            Problems& problems) {
     for (const std::string& path : paths) {
       try {
-        auto set = moevit::open_dataset(path, {.split = split, .limits = {}});
+        std::shared_ptr<const moevit::Dataset> set = moevit::open_dataset(path, {.split = split, .limits = {}});
         append(*set, path, classes, problems);
         sets_.push_back(std::move(set));
       } catch (const moevit::Error& error) {
@@ -58,8 +60,12 @@ class ImageList {
     }
   }
 
-  /// Keeps the first `count` images only.
-  void limit(moevit::Index count) { entries_.resize(static_cast<std::size_t>(std::clamp<moevit::Index>(count, 0, size()))); }
+  /// The first `count` images, or all if there are fewer.
+  ImageList first(moevit::Index count) const {
+    ImageList part = *this;
+    part.entries_.resize(static_cast<std::size_t>(std::clamp<moevit::Index>(count, 0, size())));
+    return part;
+  }
 
   moevit::Index size() const { return std::ssize(entries_); }
   bool has_labels() const {
@@ -110,7 +116,7 @@ class ImageList {
     return -1;
   }
 
-  std::vector<std::unique_ptr<moevit::Dataset>> sets_;
+  std::vector<std::shared_ptr<const moevit::Dataset>> sets_;
   std::vector<Entry> entries_;
 };
 

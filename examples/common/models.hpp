@@ -1,5 +1,5 @@
-/// The model types that the programs here are compiled with. To use weights of another shape, add its type to KnownModels:
-/// `inspect FILE` prints it.
+/// The model types that the programs here are compiled with. To use weights of another shape, add its type to
+/// KnownModels: `inspect FILE` prints it.
 #pragma once
 
 #include <moevit/moevit.hpp>
@@ -15,9 +15,10 @@ inline const std::vector<std::string> fashion_classes{"T-shirt/top", "Trouser", 
 inline constexpr moevit::VitConfig fashion_vit{
     .image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
 
-/// The constructors say what images go through and what classes are called for files that do not say so themselves; files
-/// written by moevit::save() do, and win.
-struct FashionVMoe : moevit::VMoe<fashion_vit, moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::every(2)}> {
+/// The constructors say what images go through and what classes are called for files that do not say so themselves;
+/// files written by moevit::save() do, and win.
+struct FashionVMoe
+    : moevit::VMoe<fashion_vit, moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::every(2)}> {
   FashionVMoe() {
     set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.2860f}, .deviation = {0.3530f}});
     set_class_names(fashion_classes);
@@ -33,16 +34,31 @@ struct FashionMobileVMoe
 };
 
 /// A dense ViT for MNIST with the names of lucidrains/vit-pytorch.
-struct MnistVit : moevit::Vit<moevit::VitConfig{.image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 6, .heads = 4,
-                                                .hidden = 128, .classes = 10, .head_width = 64,
-                                                .activation = moevit::Activation::relu, .qkv_bias = false,
+struct MnistVit : moevit::Vit<moevit::VitConfig{.image = 28,
+                                                .patch = 4,
+                                                .channels = 1,
+                                                .dim = 64,
+                                                .depth = 6,
+                                                .heads = 4,
+                                                .hidden = 128,
+                                                .classes = 10,
+                                                .head_width = 64,
+                                                .activation = moevit::Activation::relu,
+                                                .qkv_bias = false,
                                                 .epsilon = 1e-5f}> {
-  MnistVit() { set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.1307f}, .deviation = {0.3081f}}); }
+  MnistVit() {
+    set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.1307f}, .deviation = {0.3081f}});
+  }
 };
 
 /// DeiT-Ti/16 and ViT-Ti/16 for ImageNet-1k, as timm has them.
-struct DeitTiny : moevit::Vit<moevit::VitConfig{.image = 224, .patch = 16, .dim = 192, .depth = 12, .heads = 3,
-                                                .hidden = 768, .activation = moevit::Activation::gelu_erf}> {
+struct DeitTiny : moevit::Vit<moevit::VitConfig{.image = 224,
+                                                .patch = 16,
+                                                .dim = 192,
+                                                .depth = 12,
+                                                .heads = 3,
+                                                .hidden = 768,
+                                                .activation = moevit::Activation::gelu_erf}> {
   DeitTiny() {
     set_preprocessing({.shorter_side = 248, .mean = {0.485f, 0.456f, 0.406f}, .deviation = {0.229f, 0.224f, 0.225f}});
   }

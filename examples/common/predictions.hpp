@@ -16,8 +16,8 @@ struct ClassProbability {
   double probability = 0;
 };
 
-/// Softmax of the logits (rows x classes, averaged over the rows: the members of an ensemble), the `top` most likely classes
-/// first; ties to the lower number.
+/// Softmax of the logits (rows x classes, averaged over the rows: the members of an ensemble), the `top` most likely
+/// classes first; ties to the lower number.
 inline std::vector<ClassProbability> most_likely(std::span<const float> logits, moevit::Index rows, moevit::Index top) {
   const std::size_t classes = logits.size() / static_cast<std::size_t>(rows);
   std::vector<ClassProbability> result(classes);
@@ -26,10 +26,12 @@ inline std::vector<ClassProbability> most_likely(std::span<const float> logits, 
     const double largest = *std::max_element(row.begin(), row.end());
     double sum = 0;
     for (const float logit : row) sum += std::exp(logit - largest);
-    for (std::size_t i = 0; i < classes; ++i) result[i].probability += std::exp(row[i] - largest) / sum / static_cast<double>(rows);
+    for (std::size_t i = 0; i < classes; ++i)
+      result[i].probability += std::exp(row[i] - largest) / sum / static_cast<double>(rows);
   }
   for (std::size_t i = 0; i < classes; ++i) result[i].number = static_cast<moevit::Index>(i);
-  std::stable_sort(result.begin(), result.end(), [](const auto& a, const auto& b) { return a.probability > b.probability; });
+  std::stable_sort(result.begin(), result.end(),
+                   [](const auto& a, const auto& b) { return a.probability > b.probability; });
   result.resize(std::min(classes, static_cast<std::size_t>(top)));
   return result;
 }
@@ -39,8 +41,9 @@ struct ExpertShare {
   int tokens = 0;
 };
 
-/// For each image of the last pass the experts that computed any of its tokens in the last sparse block, most tokens first,
-/// then the higher choice (so for Mobile V-MoE: the image's experts, best first). Empty for dense models and soft routing.
+/// For each image of the last pass the experts that computed any of its tokens in the last sparse block, most tokens
+/// first, then the higher choice (so for Mobile V-MoE: the image's experts, best first). Empty for dense models and
+/// soft routing.
 inline std::vector<std::vector<ExpertShare>> experts_of_images(const moevit::Context& context, std::size_t images) {
   std::vector<std::vector<ExpertShare>> result(images);
   int block = context.depth() - 1;
@@ -52,7 +55,8 @@ inline std::vector<std::vector<ExpertShare>> experts_of_images(const moevit::Con
   for (const moevit::Choice& choice : plan.choices()) {
     if (choice.slot < 0) continue;
     auto& shares = result[static_cast<std::size_t>(choice.token / tokens_per_image)];
-    const auto found = std::find_if(shares.begin(), shares.end(), [&](const auto& share) { return share.expert == choice.expert; });
+    const auto found =
+        std::find_if(shares.begin(), shares.end(), [&](const auto& share) { return share.expert == choice.expert; });
     if (found == shares.end())
       shares.push_back({choice.expert, 1});
     else

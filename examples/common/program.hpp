@@ -13,11 +13,13 @@
 namespace examples {
 
 inline constexpr const char* exit_code_help =
-    "Exit codes: 0 all went well; 1 something could not be read, written or used (said on standard error); 2 wrong command line.";
+    "Exit codes: 0 all went well; 1 something could not be read, written or used (said on standard error); 2 wrong "
+    "command line.";
 
 enum ExitCode : int { success = 0, failure = 1, wrong_usage = 2 };
 
-/// Parses the command line and runs `work`, which returns an exit code. `app` gets --version and the footer on exit codes.
+/// Parses the command line and runs `work`, which returns an exit code. `app` gets --version and the footer on exit
+/// codes.
 template <class Work>
 int run_program(CLI::App& app, int argc, char** argv, Work work) {
   app.set_version_flag("--version", moevit::build_info());

@@ -15,7 +15,8 @@ namespace examples {
 /// Draws on standard error, at most ten times a second, and only when that is a terminal. Gone when it is destroyed.
 class Progress {
  public:
-  Progress(std::string what, std::ptrdiff_t total) : what_(std::move(what)), total_(std::max<std::ptrdiff_t>(total, 1)) {}
+  Progress(std::string what, std::ptrdiff_t total)
+      : what_(std::move(what)), total_(std::max<std::ptrdiff_t>(total, 1)) {}
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() { clear(); }

@@ -37,14 +37,17 @@ struct RunFlags {
         ->default_str("position");
     app.add_option("--selected", selected, "k, experts per token (per image for Mobile V-MoE); default: the model's")
         ->check(CLI::Range(1, 1 << 20));
-    app.add_option("--group", group,
-                   "Images that are routed together, for which capacity counts; default: the whole batch. The last images, "
-                   "where they do not fill a group, form a smaller one")
+    app.add_option(
+           "--group", group,
+           "Images that are routed together, for which capacity counts; default: the whole batch. The last images, "
+           "where they do not fill a group, form a smaller one")
         ->check(CLI::Range(1, 1 << 20));
   }
 
   /// Images of one forward pass.
-  moevit::Index images_per_pass() const { return group == 0 ? batch : std::max<moevit::Index>(1, batch / group) * group; }
+  moevit::Index images_per_pass() const {
+    return group == 0 ? batch : std::max<moevit::Index>(1, batch / group) * group;
+  }
 
   void apply(moevit::RoutingOptions& routing) const {
     if (capacity != moevit::unlimited) routing.capacity_ratio = capacity;

@@ -27,7 +27,9 @@ struct Timing {
   double model_seconds = 0;  // the model alone
 
   double images_per_second() const { return seconds > 0 ? static_cast<double>(images) / seconds : 0.0; }
-  double model_images_per_second() const { return model_seconds > 0 ? static_cast<double>(images) / model_seconds : 0.0; }
+  double model_images_per_second() const {
+    return model_seconds > 0 ? static_cast<double>(images) / model_seconds : 0.0;
+  }
 };
 
 /// Reads and classifies; one run at a time.
