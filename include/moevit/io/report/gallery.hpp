@@ -51,11 +51,13 @@ inline std::string main_classes(const RouterStatistics& router, Index expert, co
   }
   std::sort(counts.begin(), counts.end());
   std::string text;
-  for (std::size_t i = 0; i < std::min<std::size_t>(4, counts.size()); ++i)
-    text += join(
-        i ? "<br>" : "",
-        shortened(counts[i].second < names.size() ? names[counts[i].second] : std::to_string(counts[i].second), 20),
-        " ", percent(static_cast<double>(-counts[i].first) / static_cast<double>(all), 0));
+  for (std::size_t i = 0; i < std::min<std::size_t>(4, counts.size()); ++i) {
+    const double share = static_cast<double>(-counts[i].first) / static_cast<double>(all);
+    if (share < 0.005) break;
+    const std::size_t number = counts[i].second;
+    text += join(i ? "<br>" : "", shortened(number < names.size() ? names[number] : std::to_string(number), 20), " ",
+                 percent(share, 0));
+  }
   return text;
 }
 

@@ -36,7 +36,7 @@ figure { margin: 0; } figcaption { font-size: 13.5px; line-height: 1.4; margin-t
 table { border-collapse: collapse; font-size: 14.5px; } th { text-align: left; font-weight: 600; color: var(--soft); font-size: 13.5px; }
 th, td { padding: 5px 18px 5px 0; vertical-align: middle; } tbody tr { border-top: 1px solid var(--rule); }
 td.number, th.number { text-align: right; }
-.pictures td { padding: 6px 10px 6px 0; } .pictures td { white-space: nowrap; } .pictures th { vertical-align: bottom; }
+.pictures td { padding: 6px 10px 6px 0; } .pictures td { white-space: nowrap; } .pictures th { vertical-align: bottom; white-space: nowrap; }
 .wrong { color: var(--bad); }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 16px; margin: 0 0 14px; padding: 0; list-style: none; font-size: 13.5px; color: var(--soft); }
 .legend li { display: flex; align-items: center; gap: 6px; }
@@ -46,7 +46,7 @@ td.number, th.number { text-align: right; }
 .swatch.even { border-top: 2px dotted var(--soft); }
 .chip { display: inline-block; min-width: 26px; text-align: center; border-radius: 6px; padding: 1px 6px; color: #16181b; font-weight: 600; }
 svg { display: block; } svg text { font: 12px system-ui, "Liberation Sans", Arial, sans-serif; fill: var(--soft); }
-svg .middle { text-anchor: middle; } svg .end { text-anchor: end; } svg .name { fill: var(--ink); } svg .small { font-size: 11px; }
+svg .middle { text-anchor: middle; } svg .end { text-anchor: end; } svg .name { fill: var(--ink); } svg .small { font-size: 11px; fill: var(--ink); }
 svg .on-heat { fill: var(--on-heat); font-size: 11px; font-weight: 600; }
 .pixels { image-rendering: pixelated; } .patch { fill-opacity: 0.62; stroke: #0003; stroke-width: 0.5; } .blank { fill: var(--blank); }
 .patch-number text { font-size: 9.5px; font-weight: 600; fill: #fff; text-anchor: middle; paint-order: stroke; stroke: #000a; stroke-width: 2.2px; }
