@@ -51,7 +51,7 @@ struct MnistVit : moevit::Vit<moevit::VitConfig{.image = 28,
   }
 };
 
-/// DeiT-Ti/16 and ViT-Ti/16 for ImageNet-1k, as timm has them.
+/// DeiT-Ti/16 for ImageNet-1k as timm has it (deit_tiny_patch16_224).
 struct DeitTiny : moevit::Vit<moevit::VitConfig{.image = 224,
                                                 .patch = 16,
                                                 .dim = 192,

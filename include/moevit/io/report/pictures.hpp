@@ -16,7 +16,7 @@ struct PatchGrid {
   Index rows = 0;
   Index columns = 0;
 
-  double cell() const { return columns <= 8 ? 18 : columns <= 16 ? 13 : 9; }
+  double cell() const { return columns <= 8 ? 18 : columns <= 16 ? 16 : 9; }
   double width() const { return cell() * static_cast<double>(columns); }
   double height() const { return cell() * static_cast<double>(rows); }
 };
