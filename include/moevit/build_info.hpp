@@ -44,8 +44,9 @@ inline constexpr bool built_with_optimisation =
     false;
 #endif
 
-/// One line: moevit's version, compiler, instruction set compiled for, optimisation, assertions (NDEBUG), and the versions
-/// of Eigen and xsimd. Example: "moevit 0.1.0, g++ 12.2.0, avx512dq, optimised, NDEBUG, Eigen 3.4.0, xsimd 8.1.0".
+/// One line: moevit's version, compiler, instruction set compiled for, optimisation, assertions (NDEBUG), and the
+/// versions of Eigen and xsimd. Example: "moevit 0.1.0, g++ 12.2.0, avx512dq, optimised, NDEBUG, Eigen 3.4.0,
+/// xsimd 8.1.0".
 inline std::string build_info() {
   std::string text = "moevit " + detail::version_text(MOEVIT_VERSION_MAJOR, MOEVIT_VERSION_MINOR, MOEVIT_VERSION_PATCH);
   text += ", " + detail::compiler_name();

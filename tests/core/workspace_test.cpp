@@ -37,7 +37,11 @@ TEST_CASE("every executor runs each task once and passes exceptions on") {
       });
       for (const auto& count : done) CHECK(count == 1);
     }
-    CHECK_THROWS_WITH(ExecutorRef(pool).run(10, [](Index task, Index) { if (task == 9) fail("task nine"); }), "task nine");
+    CHECK_THROWS_WITH(ExecutorRef(pool).run(10,
+                                            [](Index task, Index) {
+                                              if (task == 9) fail("task nine");
+                                            }),
+                      "task nine");
     int after = 0;
     pool.run(1, [&](Index, Index) { ++after; });
     CHECK(after == 1);
@@ -59,7 +63,11 @@ TEST_CASE("rows are cut into blocks of nearly equal height that cover them once"
 
 TEST_CASE("a parameter keeps its logical order in panels and in stacks") {
   std::vector<float> first(2 * 8), second(2 * 8);
-  const Parameter parameter{"kernel", {2, 2, 3}, Role::expert, {first.data(), second.data()}, {.rows = 2, .cols = 3, .first_column = 3, .panel = 4}};
+  const Parameter parameter{"kernel",
+                            {2, 2, 3},
+                            Role::expert,
+                            {first.data(), second.data()},
+                            {.rows = 2, .cols = 3, .first_column = 3, .panel = 4}};
   std::vector<float> values(12);
   std::iota(values.begin(), values.end(), 1.f);
   parameter.assign(values);
@@ -68,5 +76,6 @@ TEST_CASE("a parameter keeps its logical order in panels and in stacks") {
   CHECK(first[13] == 6.f);  // row 1, column 1 of panel 1
   CHECK(second[3] == 7.f);
   CHECK(parameter.values() == values);
-  CHECK_THROWS_WITH(parameter.assign(std::span(values).first(11)), Catch::Contains("kernel") && Catch::Contains("expected 12"));
+  CHECK_THROWS_WITH(parameter.assign(std::span(values).first(11)),
+                    Catch::Contains("kernel") && Catch::Contains("expected 12"));
 }

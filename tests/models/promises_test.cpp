@@ -18,9 +18,11 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
 }
 
 bool same_choices(const SparsePlan& a, const SparsePlan& b) {
-  return std::equal(a.choices().begin(), a.choices().end(), b.choices().begin(), b.choices().end(), [](const Choice& x, const Choice& y) {
-    return x.token == y.token && x.rank == y.rank && x.expert == y.expert && x.slot == y.slot && x.gate == y.gate;
-  });
+  return std::equal(a.choices().begin(), a.choices().end(), b.choices().begin(), b.choices().end(),
+                    [](const Choice& x, const Choice& y) {
+                      return x.token == y.token && x.rank == y.rank && x.expert == y.expert && x.slot == y.slot &&
+                             x.gate == y.gate;
+                    });
 }
 
 constexpr Index batch = 7;
@@ -68,14 +70,17 @@ TEST_CASE("an image's logits have the same bits alone and at any place of any ba
   for_each_model([]<class Net>(const std::string& name, const Net& net) {
     INFO(name);
     const std::vector<float> images = random_images<Net>(batch, 3);
-    const auto size = static_cast<std::size_t>(Net::config.image_values()), outputs = static_cast<std::size_t>(Net::outputs_per_image * Net::config.outputs());
+    const auto size = static_cast<std::size_t>(Net::config.image_values()),
+               outputs = static_cast<std::size_t>(Net::outputs_per_image * Net::config.outputs());
     Context run = net.context({.images = batch});
     const std::vector<float> together = run_model(net, images, run);
     for (Index count = 1; count < batch; ++count)
       for (Index first = 0; first + count <= batch; first += count) {
-        const auto part = std::span(images).subspan(static_cast<std::size_t>(first) * size, static_cast<std::size_t>(count) * size);
+        const auto part =
+            std::span(images).subspan(static_cast<std::size_t>(first) * size, static_cast<std::size_t>(count) * size);
         const std::vector<float> logits = run_model(net, part, run);
-        REQUIRE(same_bits(logits, std::span(together).subspan(static_cast<std::size_t>(first) * outputs, logits.size())));
+        REQUIRE(
+            same_bits(logits, std::span(together).subspan(static_cast<std::size_t>(first) * outputs, logits.size())));
       }
   });
 }
@@ -126,7 +131,8 @@ TEST_CASE("scratch is what the bound says, and the worst case reaches it") {
   for_each_model([]<class Net>(const std::string& name, const Net& net) {
     INFO(name);
     Context run = net.context({.images = batch});
-    CHECK(Net::scratch_bytes(batch, 1) == run.workspace().shared().capacity() + run.workspace().worker_arenas().front().capacity());
+    CHECK(Net::scratch_bytes(batch, 1) ==
+          run.workspace().shared().capacity() + run.workspace().worker_arenas().front().capacity());
     run_model(net, random_images<Net>(batch, 6), run);
     CHECK(run.workspace().shared().peak() == run.workspace().shared().capacity());
     CHECK(run.workspace().worker_arenas().front().peak() <= run.workspace().worker_arenas().front().capacity());

@@ -1,8 +1,8 @@
 /// One small model of every kind, with random weights, for the tests of what all models promise.
 #pragma once
 
-#include <moevit/moevit.hpp>
 #include <moevit/moe/residual_expert_bank.hpp>
+#include <moevit/moevit.hpp>
 
 #include <random>
 #include <string>
@@ -12,22 +12,43 @@ namespace small_models {
 
 using namespace moevit;
 
-inline constexpr VitConfig config{.image = 16, .patch = 4, .channels = 2, .dim = 20, .depth = 4, .heads = 2, .hidden = 36, .classes = 5};
+inline constexpr VitConfig config{
+    .image = 16, .patch = 4, .channels = 2, .dim = 20, .depth = 4, .heads = 2, .hidden = 36, .classes = 5};
 
 struct DenseVit : Vit<config> {};
 struct TopK : VMoe<config, MoeConfig{.experts = 6, .selected = 2}> {};
-struct Renormalised : VMoe<config, MoeConfig{.experts = 6, .selected = 2, .placement = every(1), .renormalise = true, .bf16_dispatch = true}> {};
+struct Renormalised
+    : VMoe<config,
+           MoeConfig{.experts = 6, .selected = 2, .placement = every(1), .renormalise = true, .bf16_dispatch = true}> {
+};
 struct ExpertChoice : VMoe<config, MoeConfig{.experts = 4, .router = RouterKind::expert_choice}> {};
 struct Soft : VMoe<config, MoeConfig{.experts = 3, .router = RouterKind::soft, .slots = 2}> {};
 struct Random : VMoe<config, MoeConfig{.experts = 5, .selected = 2, .router = RouterKind::random}> {};
 struct Ensemble : VMoe<config, MoeConfig{.experts = 6, .selected = 1, .members = 2}> {};
 struct Mobile : MobileVMoe<config, MoeConfig{.experts = 3, .selected = 1, .placement = last(2)}> {};
-struct MobileTop2 : MobileVMoe<config, MoeConfig{.experts = 3, .selected = 2, .placement = last(1), .router_input = RouterInput::first_token}> {};
+struct MobileTop2
+    : MobileVMoe<config,
+                 MoeConfig{
+                     .experts = 3, .selected = 2, .placement = last(1), .router_input = RouterInput::first_token}> {};
 using PlainMlp = Mlp<20, 36>;
-struct Residual : Vit<config, SparseMlp<TopKRouter<20, 4>, ResidualExpertBank<PlainMlp>, MoeConfig{.experts = 4, .placement = every(2), .scale_by_gate = false}>> {};
-struct LowRank : Vit<config, SparseMlp<TopKRouter<20, 4>, ResidualExpertBank<PlainMlp, 3>, MoeConfig{.experts = 4, .placement = every(2)}>> {};
-struct MapHeadVit : Vit<VitConfig{.image = 12, .patch = 4, .channels = 1, .dim = 24, .depth = 2, .heads = 3, .hidden = 40, .classes = 4, .image_width = 20, .representation = 11,
-                                  .head = moevit::Head::map, .positions = Positions::sincos2d, .qk_norm = QkNorm::scale, .layer_scale = true}> {};
+struct Residual : Vit<config, SparseMlp<TopKRouter<20, 4>, ResidualExpertBank<PlainMlp>,
+                                        MoeConfig{.experts = 4, .placement = every(2), .scale_by_gate = false}>> {};
+struct LowRank : Vit<config, SparseMlp<TopKRouter<20, 4>, ResidualExpertBank<PlainMlp, 3>,
+                                       MoeConfig{.experts = 4, .placement = every(2)}>> {};
+struct MapHeadVit : Vit<VitConfig{.image = 12,
+                                  .patch = 4,
+                                  .channels = 1,
+                                  .dim = 24,
+                                  .depth = 2,
+                                  .heads = 3,
+                                  .hidden = 40,
+                                  .classes = 4,
+                                  .image_width = 20,
+                                  .representation = 11,
+                                  .head = moevit::Head::map,
+                                  .positions = Positions::sincos2d,
+                                  .qk_norm = QkNorm::scale,
+                                  .layer_scale = true}> {};
 
 /// Calls visit(name, model) with every kind of model, weights drawn from a seed.
 template <class Visit>

@@ -29,7 +29,9 @@ SparsePlan plan_of(const Gates& gates, Index group, const RoutingOptions& option
 
 // Written as the papers say it: sort all (rank, order) pairs, count up per expert.
 std::vector<int> naive_slots(const Gates& gates, Index group, Index k, Priority priority, Index capacity) {
-  const auto at = [&](Index token, Index expert) { return gates.values[static_cast<std::size_t>(token * gates.cols + expert)]; };
+  const auto at = [&](Index token, Index expert) {
+    return gates.values[static_cast<std::size_t>(token * gates.cols + expert)];
+  };
   std::vector<int> slots(static_cast<std::size_t>(gates.rows * k), -1);
   for (Index first = 0; first < gates.rows; first += group) {
     std::vector<std::vector<Index>> chosen;
@@ -41,16 +43,21 @@ std::vector<int> naive_slots(const Gates& gates, Index group, Index k, Priority 
       experts.resize(static_cast<std::size_t>(k));
       float sum = 0;
       for (Index expert : experts) sum += at(token, expert);
-      score.push_back(priority == Priority::position ? 0.f : priority == Priority::max_gate ? at(token, experts[0]) : sum);
+      score.push_back(priority == Priority::position   ? 0.f
+                      : priority == Priority::max_gate ? at(token, experts[0])
+                                                       : sum);
       chosen.push_back(experts);
     }
     std::vector<Index> order(static_cast<std::size_t>(group));
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return score[static_cast<std::size_t>(a)] > score[static_cast<std::size_t>(b)]; });
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+      return score[static_cast<std::size_t>(a)] > score[static_cast<std::size_t>(b)];
+    });
     std::vector<int> count(static_cast<std::size_t>(gates.cols), 0);
     for (Index rank = 0; rank < k; ++rank)
       for (Index i : order) {
-        const int slot = count[static_cast<std::size_t>(chosen[static_cast<std::size_t>(i)][static_cast<std::size_t>(rank)])]++;
+        const int slot =
+            count[static_cast<std::size_t>(chosen[static_cast<std::size_t>(i)][static_cast<std::size_t>(rank)])]++;
         if (slot < capacity) slots[static_cast<std::size_t>((first + i) * k + rank)] = slot;
       }
   }
@@ -80,8 +87,10 @@ TEST_CASE("three tokens, three experts, two slots: the worked example of V-MoE's
 TEST_CASE("slots, rows and runs agree with a naive sorter for random gates with ties") {
   std::mt19937 generator(3);
   for (int round = 0; round < 300; ++round) {
-    const Index experts = 1 + static_cast<Index>(generator() % 9), group = 1 + static_cast<Index>(generator() % 20), groups = 1 + static_cast<Index>(generator() % 3);
-    const Index k = 1 + static_cast<Index>(generator() % static_cast<unsigned>(experts)), capacity = 1 + static_cast<Index>(generator() % 8);
+    const Index experts = 1 + static_cast<Index>(generator() % 9), group = 1 + static_cast<Index>(generator() % 20),
+                groups = 1 + static_cast<Index>(generator() % 3);
+    const Index k = 1 + static_cast<Index>(generator() % static_cast<unsigned>(experts)),
+                capacity = 1 + static_cast<Index>(generator() % 8);
     Gates gates{group * groups, experts, {}};
     for (Index i = 0; i < gates.rows * experts; ++i) gates.values.push_back(static_cast<float>(generator() % 8) / 8.f);
     for (const Priority priority : {Priority::position, Priority::max_gate, Priority::sum_of_gates}) {
@@ -105,7 +114,8 @@ TEST_CASE("slots, rows and runs agree with a naive sorter for random gates with 
       for (int expert = 0; expert < plan.experts(); ++expert) {
         int row = plan.first_row(expert);
         for (const RowRun& run : plan.runs(expert))
-          for (int i = 0; i < run.rows; ++i) REQUIRE(plan.row_tokens()[static_cast<std::size_t>(row++)] == run.first_token + i);
+          for (int i = 0; i < run.rows; ++i)
+            REQUIRE(plan.row_tokens()[static_cast<std::size_t>(row++)] == run.first_token + i);
         REQUIRE(row == plan.first_row(expert) + plan.kept(expert));
       }
     }

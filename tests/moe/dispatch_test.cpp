@@ -31,7 +31,8 @@ SparsePlan random_plan(Index tokens, Index experts, Index k, Index capacity, std
   for (float& gate : gates) gate = static_cast<float>(generator() % 1000) / 1000.f;
   SparsePlan plan;
   AssignScratch scratch;
-  assign_top_k(ConstMatrixView(gates.data(), tokens, experts), tokens, {.capacity = capacity, .selected = k}, plan, scratch);
+  assign_top_k(ConstMatrixView(gates.data(), tokens, experts), tokens, {.capacity = capacity, .selected = k}, plan,
+               scratch);
   return plan;
 }
 
@@ -47,12 +48,14 @@ TEST_CASE("each expert computes its rows and no others; outputs are combined by 
     for (float& value : x) value = static_cast<float>(generator() % 100);
     std::vector<Index> computed(static_cast<std::size_t>(experts), 0);
     const CountingBank bank{&computed};
-    Workspace workspace({dispatch_shared_bytes<CountingBank>(tokens * k, experts), dispatch_worker_bytes<CountingBank>(tokens * k)});
+    Workspace workspace(
+        {dispatch_shared_bytes<CountingBank>(tokens * k, experts), dispatch_worker_bytes<CountingBank>(tokens * k)});
     std::vector<float> outputs(static_cast<std::size_t>(plan.rows() * dim));
     std::vector<ExpertTask> tasks(static_cast<std::size_t>(experts + plan.rows()));
     const MatrixView rows(outputs.data(), plan.rows(), dim);
     CHECK(run_experts(plan, bank, {x.data(), tokens, dim}, rows, false, tasks.data(), workspace) == plan.rows());
-    for (int expert = 0; expert < plan.experts(); ++expert) CHECK(computed[static_cast<std::size_t>(expert)] == plan.kept(expert));
+    for (int expert = 0; expert < plan.experts(); ++expert)
+      CHECK(computed[static_cast<std::size_t>(expert)] == plan.kept(expert));
     combine(plan, rows, nullptr, {y.data(), tokens, dim}, workspace);
     std::vector<float> expected(y.size(), 0.f);
     for (const Choice& choice : plan.choices())
@@ -136,7 +139,9 @@ TEST_CASE("a residual bank equals plain experts with summed weights, and its cor
     for (std::size_t expert = 0; expert < 3; ++expert)
       for (std::size_t i = 0; i < inputs; ++i)
         for (std::size_t o = 0; o < outputs; ++o)
-          for (std::size_t r = 0; r < 2; ++r) product[(expert * inputs + i) * outputs + o] += left[(expert * inputs + i) * 2 + r] * right[(expert * 2 + r) * outputs + o];
+          for (std::size_t r = 0; r < 2; ++r)
+            product[(expert * inputs + i) * outputs + o] +=
+                left[(expert * inputs + i) * 2 + r] * right[(expert * 2 + r) * outputs + o];
     return product;
   });
   compare(low);

@@ -10,4 +10,6 @@ constexpr Index expert_dim = 16;
 constexpr Index expert_dim = 32;
 #endif
 
-int main() { return Vit<config, SparseMlp<TopKRouter<32, 4>, ExpertBank<Mlp<expert_dim, 64>>>>::scratch_bytes(1, 1) == 0; }
+int main() {
+  return Vit<config, SparseMlp<TopKRouter<32, 4>, ExpertBank<Mlp<expert_dim, 64>>>>::scratch_bytes(1, 1) == 0;
+}

@@ -33,7 +33,7 @@ class AlignedBuffer {
     std::swap(size_, other.size_);
     return *this;
   }
-  ~AlignedBuffer() { ::operator delete(data_, std::align_val_t{cache_line}); }
+  ~AlignedBuffer() { ::operator delete (data_, std::align_val_t{cache_line}); }
 
   T* data() { return data_; }
   const T* data() const { return data_; }
@@ -47,7 +47,7 @@ class AlignedBuffer {
   static T* allocate(Index size) {
     if (size < 0) fail("AlignedBuffer: expected a size of at least 0, found ", size);
     if (size == 0) return nullptr;
-    return static_cast<T*>(::operator new(static_cast<std::size_t>(size) * sizeof(T), std::align_val_t{cache_line}));
+    return static_cast<T*>(::operator new (static_cast<std::size_t>(size) * sizeof(T), std::align_val_t{cache_line}));
   }
 
   T* data_ = nullptr;

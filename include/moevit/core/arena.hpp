@@ -21,7 +21,8 @@ class Arena {
  public:
   explicit Arena(Index bytes = 0) : memory_(bytes) {}
 
-  /// `count` uninitialised values on a cache line. Throws Error when the arena is too small: that is a wrong scratch bound.
+  /// `count` uninitialised values on a cache line. Throws Error when the arena is too small: that is a wrong scratch
+  /// bound.
   template <class T>
   T* take(Index count) {
     static_assert(std::is_trivially_copyable_v<T>);

@@ -40,8 +40,8 @@ struct VitConfig {
   Index dim = 192;
   Index depth = 12;
   Index heads = 3;
-  Index hidden = 768;    // of the MLPs
-  Index classes = 1000;  // 0: no classifier, features come out
+  Index hidden = 768;        // of the MLPs
+  Index classes = 1000;      // 0: no classifier, features come out
   Index image_width = 0;     // 0: square
   Index patch_width = 0;     // 0: square
   Index head_width = 0;      // 0: dim / heads
@@ -89,14 +89,18 @@ struct Placement {
   /// Whether block `block` (from 0) of `depth` blocks is sparse.
   constexpr bool contains(Index block, Index depth) const {
     switch (rule) {
-      case Rule::none: return false;
-      case Rule::every: return (block + 1) % count == 0;
-      case Rule::last: return block >= depth - count;
+      case Rule::none:
+        return false;
+      case Rule::every:
+        return (block + 1) % count == 0;
+      case Rule::last:
+        return block >= depth - count;
       case Rule::last_odd: {
         const Index last = depth % 2 == 0 ? depth - 1 : depth - 2;  // the last odd block
         return block % 2 == 1 && block > last - 2 * count;
       }
-      case Rule::list: return (listed[static_cast<std::size_t>(block / 64)] >> (block % 64)) & 1u;
+      case Rule::list:
+        return (listed[static_cast<std::size_t>(block / 64)] >> (block % 64)) & 1u;
     }
     return false;
   }
@@ -154,15 +158,16 @@ struct MoeConfig {
   Index selected = 1;  // k
   Placement placement = last_odd(2);
   RouterKind router = RouterKind::top_k;
-  Index hidden = 0;         // of an expert; 0: as the dense MLPs
-  bool renormalise = false;  // the k chosen gates of a token are divided by their sum
-  bool scale_by_gate = true;  // false: every chosen expert has weight 1
-  Index slots = 1;            // P, slots per expert of the soft router
-  Index members = 1;          // M, members of an efficient ensemble (E3); 1: none
-  RouterInput router_input = RouterInput::mean;            // Mobile V-MoE only
+  Index hidden = 0;                              // of an expert; 0: as the dense MLPs
+  bool renormalise = false;                      // the k chosen gates of a token are divided by their sum
+  bool scale_by_gate = true;                     // false: every chosen expert has weight 1
+  Index slots = 1;                               // P, slots per expert of the soft router
+  Index members = 1;                             // M, members of an efficient ensemble (E3); 1: none
+  RouterInput router_input = RouterInput::mean;  // Mobile V-MoE only
   CapacityRounding capacity_rounding = CapacityRounding::ceil;  // the code's way; round is the paper's
   Index capacity_multiple = 4;                                  // 1: the capacity stays as rounded
-  bool bf16_dispatch = false;  // tokens and expert outputs are rounded to bfloat16 on the way, as in the published models
+  bool bf16_dispatch =
+      false;  // tokens and expert outputs are rounded to bfloat16 on the way, as in the published models
 
   constexpr bool operator==(const MoeConfig&) const = default;
 

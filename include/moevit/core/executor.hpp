@@ -13,8 +13,7 @@ namespace moevit {
 class TaskRef {
  public:
   template <class F>
-    requires(!std::same_as<std::remove_cvref_t<F>, TaskRef>)
-  TaskRef(F&& f)
+  requires(!std::same_as<std::remove_cvref_t<F>, TaskRef>) TaskRef(F&& f)
       : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
         call_([](void* object, Index task, Index worker) {
           (*static_cast<std::remove_reference_t<F>*>(object))(task, worker);
@@ -48,8 +47,7 @@ class ExecutorRef {
  public:
   ExecutorRef() = default;
   template <Executor E>
-    requires(!std::same_as<std::remove_cvref_t<E>, ExecutorRef>)
-  ExecutorRef(E& executor)
+  requires(!std::same_as<std::remove_cvref_t<E>, ExecutorRef>) ExecutorRef(E& executor)
       : object_(std::addressof(executor)),
         workers_(static_cast<Index>(executor.workers())),
         run_([](void* object, Index tasks, TaskRef task) { static_cast<E*>(object)->run(tasks, task); }) {}

@@ -43,9 +43,7 @@ struct BasicParameter {
   Index size() const { return element_count(shape); }
 
   /// Stores values given in logical order. Throws Error when their number is not size().
-  void assign(std::span<const float> values) const
-    requires(!std::is_const_v<T>)
-  {
+  void assign(std::span<const float> values) const requires(!std::is_const_v<T>) {
     check(values.size());
     visit_elements([&](std::size_t i, T& element) { element = values[i]; });
   }

@@ -23,8 +23,8 @@ constexpr ScratchBytes one_after_the_other(ScratchBytes a, ScratchBytes b) {
   return {std::max(a.shared, b.shared), std::max(a.per_worker, b.per_worker)};
 }
 
-/// Rows of the largest block when up to `rows` rows are cut into blocks of at most `most`. Fewer rows than that may make a
-/// larger block: 131 rows are blocks of 66 and 65, 100 rows are one of 100.
+/// Rows of the largest block when up to `rows` rows are cut into blocks of at most `most`. Fewer rows than that may
+/// make a larger block: 131 rows are blocks of 66 and 65, 100 rows are one of 100.
 constexpr Index largest_block(Index rows, Index most) { return std::min(rows, most); }
 
 /// Scratch arenas (one shared, one per worker) and the executor that runs tasks on them.

@@ -9,7 +9,8 @@
 
 namespace moevit {
 
-/// Queries, keys and values of all heads side by side, softmax(q k^T / sqrt(head width)) v per head and image, output projection.
+/// Queries, keys and values of all heads side by side, softmax(q k^T / sqrt(head width)) v per head and image, output
+/// projection.
 template <VitConfig config>
 class Attention {
   static constexpr Index dim = config.dim;
@@ -27,7 +28,8 @@ class Attention {
   static constexpr ScratchBytes scratch(Index images, Index tokens) {
     const Index rows = images * tokens;
     return {arena_bytes<float>(rows * 3 * width) + arena_bytes<float>(rows * width),
-            std::max(arena_bytes<float>(largest_block(rows, block_rows) * dim), arena_bytes<float>(simd::attention_scratch(tokens, head_width)))};
+            std::max(arena_bytes<float>(largest_block(rows, block_rows) * dim),
+                     arena_bytes<float>(simd::attention_scratch(tokens, head_width)))};
   }
 
   /// stream += scale * attention(norm(stream)) for images of `tokens` tokens each. scale (layer scale) may be null.
@@ -46,17 +48,20 @@ class Attention {
     attend(projected, tokens, mixed, workspace);
     workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena&) {
       const MatrixView target = stream.rows_of(first, count);
-      output_.forward(mixed.rows_of(first, count), target, {.scale = scale, .residual = target.data(), .residual_stride = target.stride()});
+      output_.forward(mixed.rows_of(first, count), target,
+                      {.scale = scale, .residual = target.data(), .residual_stride = target.stride()});
     });
   }
 
   /// y = attention of one query row (D floats) over the tokens of one image; `projected` is room for tokens + 1 rows of
   /// 3 * width floats, `core` for attention_scratch(tokens, head_width) and `mixed` for width floats.
-  void pool(const float* query, ConstMatrixView tokens, MatrixView projected, float* core, float* mixed, float* y) const {
+  void pool(const float* query, ConstMatrixView tokens, MatrixView projected, float* core, float* mixed,
+            float* y) const {
     project(tokens, projected.rows_of(0, tokens.rows()));
     project({query, 1, dim}, projected.rows_of(tokens.rows(), 1));
     for (Index head = 0; head < heads; ++head)
-      simd::attention_head(head_of(projected, tokens.rows(), tokens.rows(), 1, head), core, mixed + head * head_width, width);
+      simd::attention_head(head_of(projected, tokens.rows(), tokens.rows(), 1, head), core, mixed + head * head_width,
+                           width);
     output_.forward({mixed, 1, width}, {y, 1, dim});
   }
 
@@ -68,7 +73,8 @@ class Attention {
       const std::string name = join_name(prefix, names[part]);
       visit(Projection::columns(self.projection_, join_name(name, "kernel"), part * width, width, Role::attention));
       if constexpr (config.qkv_bias)
-        visit(BasicParameter<T>(Projection::bias_columns(self.projection_, join_name(name, "bias"), part * width, width, Role::attention)));
+        visit(BasicParameter<T>(
+            Projection::bias_columns(self.projection_, join_name(name, "bias"), part * width, width, Role::attention)));
     }
     if constexpr (normalise) {
       HeadNorm::each_parameter(self.query_norm_, join_name(prefix, "query_norm"), visit);
@@ -92,11 +98,21 @@ class Attention {
         }
   }
 
-  /// The head of an image whose keys and values are the first `tokens` rows, with `queries` query rows from `first_query` on.
-  static simd::AttentionHead head_of(ConstMatrixView projected, Index tokens, Index first_query, Index queries, Index head) {
+  /// The head of an image whose keys and values are the first `tokens` rows, with `queries` query rows from
+  /// `first_query` on.
+  static simd::AttentionHead head_of(ConstMatrixView projected, Index tokens, Index first_query, Index queries,
+                                     Index head) {
     const float* base = projected.data() + head * head_width;
     const float factor = 1.f / std::sqrt(static_cast<float>(head_width));
-    return {base + first_query * projected.stride(), queries, projected.stride(), base + width, base + 2 * width, tokens, projected.stride(), head_width, factor};
+    return {base + first_query * projected.stride(),
+            queries,
+            projected.stride(),
+            base + width,
+            base + 2 * width,
+            tokens,
+            projected.stride(),
+            head_width,
+            factor};
   }
 
   // One task per image and head; queries are split further where there are too few of those for the workers.

@@ -38,7 +38,8 @@ class BlockBase {
   }
   template <class Buffer, class Visit>
   static void each_scale(Buffer& scale, const std::string& name, Visit&& visit) {
-    if constexpr (config.layer_scale) visit(plain_parameter<ParameterValue<Buffer>>(name, scale.data(), {config.dim}, Role::norm));
+    if constexpr (config.layer_scale)
+      visit(plain_parameter<ParameterValue<Buffer>>(name, scale.data(), {config.dim}, Role::norm));
   }
 
   LayerNorm<config.dim> norm1_;

@@ -20,7 +20,8 @@ constexpr Index dense_mlp_worker_bytes(Index rows) {
 
 /// stream += scale * mlp(norm(stream)), a block of rows at a time. scale (layer scale) may be null.
 template <class MlpType, class Norm>
-void add_mlp(const MlpType& mlp, const Norm& norm, float epsilon, const float* scale, MatrixView stream, Workspace& workspace) {
+void add_mlp(const MlpType& mlp, const Norm& norm, float epsilon, const float* scale, MatrixView stream,
+             Workspace& workspace) {
   workspace.parallel_rows(stream.rows(), MlpType::block_rows, [&](Index first, Index count, Arena& arena) {
     const MatrixView normed(arena.take<float>(count * MlpType::dim), count, MlpType::dim);
     const MatrixView target = stream.rows_of(first, count);

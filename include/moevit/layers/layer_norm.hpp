@@ -27,7 +27,8 @@ class LayerNorm {
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     using T = ParameterValue<Self>;
     visit(plain_parameter<T>(join_name(prefix, "scale"), self.scale_.data(), {width}, Role::norm));
-    if constexpr (has_bias) visit(plain_parameter<T>(join_name(prefix, "bias"), self.bias_.data(), {width}, Role::norm));
+    if constexpr (has_bias)
+      visit(plain_parameter<T>(join_name(prefix, "bias"), self.bias_.data(), {width}, Role::norm));
   }
 
  private:

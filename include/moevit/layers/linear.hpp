@@ -23,7 +23,9 @@ BasicParameter<T> plain_parameter(std::string name, T* data, Shape shape, Role r
 }
 
 /// A vector of `count` floats, padded with zeros to whole registers and panels.
-inline AlignedBuffer<float> padded_vector(Index count) { return AlignedBuffer<float>(round_up(count, 2 * simd::lanes<simd::DefaultArch>)); }
+inline AlignedBuffer<float> padded_vector(Index count) {
+  return AlignedBuffer<float>(round_up(count, 2 * simd::lanes<simd::DefaultArch>));
+}
 
 /// A fully connected layer, inputs x outputs, input-major (y = x W + b). Every layer lists its parameters by
 /// `each_parameter(layer, prefix, visit)`, which calls visit(BasicParameter) in a fixed order.
@@ -32,7 +34,9 @@ class Linear {
   static_assert(inputs > 0 && outputs > 0, "Linear: widths must be positive");
 
  public:
-  Linear() : kernel_(simd::packed_size(inputs, outputs)), bias_(has_bias ? padded_vector(outputs) : AlignedBuffer<float>()) {}
+  Linear()
+      : kernel_(simd::packed_size(inputs, outputs)),
+        bias_(has_bias ? padded_vector(outputs) : AlignedBuffer<float>()) {}
 
   simd::PackedView kernel() const { return {kernel_.data(), inputs, outputs, simd::panel_width(outputs)}; }
   const float* bias() const { return has_bias ? bias_.data() : nullptr; }
@@ -51,12 +55,15 @@ class Linear {
 
   /// `count` columns of the kernel as a parameter of its own, shape {inputs, count}.
   template <class Self>
-  static BasicParameter<ParameterValue<Self>> columns(Self& self, std::string name, Index first, Index count, Role role) {
-    const ParameterLayout layout{.rows = inputs, .cols = count, .first_column = first, .panel = simd::panel_width(outputs)};
+  static BasicParameter<ParameterValue<Self>> columns(Self& self, std::string name, Index first, Index count,
+                                                      Role role) {
+    const ParameterLayout layout{
+        .rows = inputs, .cols = count, .first_column = first, .panel = simd::panel_width(outputs)};
     return {std::move(name), {inputs, count}, role, {self.kernel_.data()}, layout};
   }
   template <class Self>
-  static BasicParameter<ParameterValue<Self>> bias_columns(Self& self, std::string name, Index first, Index count, Role role) {
+  static BasicParameter<ParameterValue<Self>> bias_columns(Self& self, std::string name, Index first, Index count,
+                                                           Role role) {
     return plain_parameter<ParameterValue<Self>>(std::move(name), self.bias_.data() + first, {count}, role);
   }
 

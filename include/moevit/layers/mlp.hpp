@@ -7,8 +7,8 @@
 
 namespace moevit {
 
-/// Rows that a worker takes through an MLP at a time: input, hidden and output rows together fill about half a megabyte, so
-/// the weights are read once per block while the rows stay in the L2 cache.
+/// Rows that a worker takes through an MLP at a time: input, hidden and output rows together fill about half a
+/// megabyte, so the weights are read once per block while the rows stay in the L2 cache.
 constexpr Index mlp_block_rows(Index dim, Index hidden) {
   constexpr Index budget = 512 * 1024 / static_cast<Index>(sizeof(float));
   return std::clamp(budget / (2 * dim + hidden) / 14 * 14, Index{28}, Index{112});
@@ -27,7 +27,8 @@ class Mlp {
   /// Bytes of scratch that `rows` rows take.
   static constexpr Index scratch_bytes(Index rows) { return arena_bytes<float>(rows * hidden); }
 
-  /// y = mlp(x) through `epilogue` (residual, scale), for a block of rows on the calling thread. y may be the residual, not x.
+  /// y = mlp(x) through `epilogue` (residual, scale), for a block of rows on the calling thread. y may be the residual,
+  /// not x.
   void forward(ConstMatrixView x, MatrixView y, Arena& arena, simd::Epilogue epilogue = {}) const {
     const Arena::Scope scope(arena);
     static constexpr Activation inner = activation;

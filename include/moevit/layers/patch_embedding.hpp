@@ -9,8 +9,9 @@
 
 namespace moevit {
 
-/// The 2-D sine and cosine table of a grid, rows x columns tokens of width D: [sin(x w), cos(x w), sin(y w), cos(y w)] with x
-/// the column, y the row, w_i = 10000^(-i / (D/4 - 1)). D is a multiple of 4 and at least 8. Source: V-MoE, as in MoCo v3.
+/// The 2-D sine and cosine table of a grid, rows x columns tokens of width D: [sin(x w), cos(x w), sin(y w), cos(y w)]
+/// with x the column, y the row, w_i = 10000^(-i / (D/4 - 1)). D is a multiple of 4 and at least 8. Source: V-MoE, as
+/// in MoCo v3.
 inline void fill_sincos2d(Index grid_rows, Index grid_columns, Index dim, float* table) {
   const Index quarter = dim / 4;
   for (Index row = 0; row < grid_rows; ++row)
@@ -67,7 +68,8 @@ class PatchEmbedding {
       if (parameter.shape.size() == 2) parameter.shape = kernel_shape;
       visit(std::move(parameter));
     });
-    if constexpr (first_patch) visit(plain_parameter<T>("class_token", self.class_token_.data(), {dim}, Role::embedding));
+    if constexpr (first_patch)
+      visit(plain_parameter<T>("class_token", self.class_token_.data(), {dim}, Role::embedding));
     if constexpr (config.positions == Positions::learned)
       visit(plain_parameter<T>("position_embedding", self.positions_.data(), {config.tokens(), dim}, Role::embedding));
   }
@@ -94,7 +96,8 @@ class PatchEmbedding {
     const Index row = patch / config.grid_columns(), column = patch % config.grid_columns();
     constexpr Index line = config.patch_width_pixels() * config.channels;
     const float* corner = image + row * config.patch_height() * config.width() * config.channels + column * line;
-    for (Index y = 0; y < config.patch_height(); ++y) std::copy_n(corner + y * config.width() * config.channels, line, out + y * line);
+    for (Index y = 0; y < config.patch_height(); ++y)
+      std::copy_n(corner + y * config.width() * config.channels, line, out + y * line);
   }
 
   Projection projection_;

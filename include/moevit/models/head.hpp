@@ -8,7 +8,8 @@
 
 namespace moevit {
 
-/// Attention pooling with a learned probe: z = attention(probe, tokens), z + mlp(norm(z)). Source: Zhai et al. 2022, as V-MoE has it.
+/// Attention pooling with a learned probe: z = attention(probe, tokens), z + mlp(norm(z)). Source: Zhai et al. 2022, as
+/// V-MoE has it.
 template <VitConfig config>
 class MapHead {
   using MlpType = ConfiguredMlp<config>;
@@ -19,24 +20,28 @@ class MapHead {
   MapHead() : probe_(padded_vector(config.dim)) {}
 
   static constexpr Index scratch_bytes() {
-    return arena_bytes<float>((tokens + 1) * 3 * config.attention_width()) + arena_bytes<float>(simd::attention_scratch(tokens, head_width)) +
+    return arena_bytes<float>((tokens + 1) * 3 * config.attention_width()) +
+           arena_bytes<float>(simd::attention_scratch(tokens, head_width)) +
            arena_bytes<float>(config.attention_width()) + arena_bytes<float>(config.dim) + MlpType::scratch_bytes(1);
   }
 
   /// result[D] = pooled tokens of one image (T x D, normalised).
   void forward(ConstMatrixView x, float* result, Arena& arena) const {
-    const MatrixView projected(arena.take<float>((tokens + 1) * 3 * config.attention_width()), tokens + 1, 3 * config.attention_width());
+    const MatrixView projected(arena.take<float>((tokens + 1) * 3 * config.attention_width()), tokens + 1,
+                               3 * config.attention_width());
     float* core = arena.take<float>(simd::attention_scratch(tokens, head_width));
     float* mixed = arena.take<float>(config.attention_width());
     attention_.pool(probe_.data(), x, projected, core, mixed, result);
     float* normed = arena.take<float>(config.dim);
     norm_.forward_row(result, normed, config.epsilon);
-    mlp_.forward({normed, 1, config.dim}, {result, 1, config.dim}, arena, {.residual = result, .residual_stride = config.dim});
+    mlp_.forward({normed, 1, config.dim}, {result, 1, config.dim}, arena,
+                 {.residual = result, .residual_stride = config.dim});
   }
 
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
-    visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "probe"), self.probe_.data(), {config.dim}, Role::head));
+    visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "probe"), self.probe_.data(), {config.dim},
+                                                Role::head));
     Attention<config>::each_parameter(self.attention_, join_name(prefix, "attention"), visit);
     LayerNorm<config.dim>::each_parameter(self.norm_, join_name(prefix, "norm"), visit);
     MlpType::each_parameter(self.mlp_, join_name(prefix, "mlp"), Role::head, visit);
@@ -57,7 +62,8 @@ class ClassifierHead {
   static constexpr Index features = config.features();
   static constexpr bool has_representation = config.representation > 0;
   static constexpr bool has_classifier = config.classes > 0;
-  static constexpr bool normalises_all = config.head == Head::map || (config.head == Head::mean && config.final_norm == FinalNorm::before_pooling);
+  static constexpr bool normalises_all =
+      config.head == Head::map || (config.head == Head::mean && config.final_norm == FinalNorm::before_pooling);
   static constexpr Index first_pooled = config.head == Head::mean && config.unread_class_token ? 1 : 0;
 
  public:
@@ -73,8 +79,11 @@ class ClassifierHead {
     const Arena::Scope scope(shared);
     const Index images = outputs.rows();
     const MatrixView pooled(shared.take<float>(images * dim), images, dim);
-    workspace.parallel(images, [&](Index image, Arena& arena) { pool(stream.rows_of(image * tokens, tokens), pooled.row_data(image), arena); });
-    const MatrixView represented = has_representation ? MatrixView(shared.take<float>(images * features), images, features) : pooled;
+    workspace.parallel(images, [&](Index image, Arena& arena) {
+      pool(stream.rows_of(image * tokens, tokens), pooled.row_data(image), arena);
+    });
+    const MatrixView represented =
+        has_representation ? MatrixView(shared.take<float>(images * features), images, features) : pooled;
     workspace.parallel_rows(images, 56, [&](Index first, Index count, Arena&) {
       if constexpr (has_representation) represent(pooled.rows_of(first, count), represented.rows_of(first, count));
       if constexpr (has_classifier)
@@ -88,8 +97,10 @@ class ClassifierHead {
   static void each_parameter(Self& self, Visit&& visit) {
     LayerNorm<dim>::each_parameter(self.norm_, "norm", visit);
     if constexpr (config.head == Head::map) MapHead<config>::each_parameter(self.map_, "map_head", visit);
-    if constexpr (has_representation) Linear<dim, features>::each_parameter(self.representation_, "representation", Role::head, visit);
-    if constexpr (has_classifier) Linear<features, config.classes>::each_parameter(self.classifier_, "head", Role::head, visit);
+    if constexpr (has_representation)
+      Linear<dim, features>::each_parameter(self.representation_, "representation", Role::head, visit);
+    if constexpr (has_classifier)
+      Linear<features, config.classes>::each_parameter(self.classifier_, "head", Role::head, visit);
   }
 
  private:

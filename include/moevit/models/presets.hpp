@@ -13,13 +13,11 @@ struct ModelOf {
   using type = Vit<description.vit>;
 };
 template <ModelDescription description>
-  requires(description.family == ModelFamily::vmoe)
-struct ModelOf<description> {
+requires(description.family == ModelFamily::vmoe) struct ModelOf<description> {
   using type = VMoe<description.vit, description.moe>;
 };
 template <ModelDescription description>
-  requires(description.family == ModelFamily::mobile_vmoe)
-struct ModelOf<description> {
+requires(description.family == ModelFamily::mobile_vmoe) struct ModelOf<description> {
   using type = MobileVMoe<description.vit, description.moe>;
 };
 
@@ -39,10 +37,18 @@ inline constexpr Index imagenet21k_classes = 21843;
 constexpr VitConfig vmoe_backbone(char size, Index patch) {
   VitConfig vit{.patch = patch, .classes = jft300m_classes};
   switch (size) {
-    case 'S': vit.dim = 512, vit.depth = 8, vit.heads = 8, vit.hidden = 2048; break;
-    case 'B': vit.dim = 768, vit.depth = 12, vit.heads = 12, vit.hidden = 3072; break;
-    case 'L': vit.dim = 1024, vit.depth = 24, vit.heads = 16, vit.hidden = 4096; break;
-    default: vit.dim = 1280, vit.depth = 32, vit.heads = 16, vit.hidden = 5120; break;
+    case 'S':
+      vit.dim = 512, vit.depth = 8, vit.heads = 8, vit.hidden = 2048;
+      break;
+    case 'B':
+      vit.dim = 768, vit.depth = 12, vit.heads = 12, vit.hidden = 3072;
+      break;
+    case 'L':
+      vit.dim = 1024, vit.depth = 24, vit.heads = 16, vit.hidden = 4096;
+      break;
+    default:
+      vit.dim = 1280, vit.depth = 32, vit.heads = 16, vit.hidden = 5120;
+      break;
   }
   vit.representation = vit.dim;
   return vit;
@@ -53,7 +59,9 @@ constexpr ModelDescription dense(VitConfig vit) { return {ModelFamily::vit, vit,
 
 /// A V-MoE of the paper: 32 experts, two per token, V-MoE's dispatch in bfloat16.
 constexpr ModelDescription vmoe(char size, Index patch, Placement placement) {
-  return {ModelFamily::vmoe, vmoe_backbone(size, patch), {.experts = 32, .selected = 2, .placement = placement, .bf16_dispatch = true}};
+  return {ModelFamily::vmoe,
+          vmoe_backbone(size, patch),
+          {.experts = 32, .selected = 2, .placement = placement, .bf16_dispatch = true}};
 }
 
 /// The same with 8 experts and other classes, with or without the tanh layer, as in the published checkpoints.
@@ -97,12 +105,18 @@ inline constexpr ModelDescription vmoe_15b{
 
 /// Backbones named by "layers x dim": heads of 64 floats where the width allows, hidden width 4 dim, ImageNet-1k.
 constexpr VitConfig layers_by_dim(Index depth, Index dim, Index patch) {
-  return {.patch = patch, .dim = dim, .depth = depth, .heads = dim % 64 == 0 ? dim / 64 : dim / 32, .hidden = 4 * dim, .classes = 1000};
+  return {.patch = patch,
+          .dim = dim,
+          .depth = depth,
+          .heads = dim % 64 == 0 ? dim / 64 : dim / 32,
+          .hidden = 4 * dim,
+          .classes = 1000};
 }
 
 /// A Mobile V-MoE (Daxberger et al. 2023): 10 experts in the last two blocks, one per image.
 constexpr ModelDescription mobile(Index depth, Index dim, Index patch) {
-  return {ModelFamily::mobile_vmoe, layers_by_dim(depth, dim, patch), {.experts = 10, .selected = 1, .placement = last(2)}};
+  return {
+      ModelFamily::mobile_vmoe, layers_by_dim(depth, dim, patch), {.experts = 10, .selected = 1, .placement = last(2)}};
 }
 
 inline constexpr ModelDescription vit_tiny16 = dense(layers_by_dim(12, 192, 16));
@@ -117,11 +131,13 @@ inline constexpr ModelDescription mobile_vmoe_6x96 = mobile(6, 96, 16);
 inline constexpr ModelDescription mobile_vmoe_12x64 = mobile(12, 64, 16);
 inline constexpr ModelDescription mobile_vmoe_9x64 = mobile(9, 64, 16);
 inline constexpr ModelDescription mobile_vmoe_6x64 = mobile(6, 64, 16);
-/// The paper's smallest model, "54M": 6x64 with patches of 32 has 53 million operations, 6x96 has 51 million multiply-adds.
+/// The paper's smallest model, "54M": 6x64 with patches of 32 has 53 million operations, 6x96 has 51 million
+/// multiply-adds.
 inline constexpr ModelDescription mobile_vmoe_6x64_patch32 = mobile(6, 64, 32);
 inline constexpr ModelDescription mobile_vmoe_6x96_patch32 = mobile(6, 96, 32);
 
-/// Teacher-guided routing (Kada et al. 2026): DeiT with 16 experts, one per token, in blocks 8, 10 and 12 counted from 1.
+/// Teacher-guided routing (Kada et al. 2026): DeiT with 16 experts, one per token, in blocks 8, 10 and 12 counted
+/// from 1.
 constexpr ModelDescription teacher_guided(Index dim) {
   VitConfig vit = layers_by_dim(12, dim, 16);
   vit.activation = Activation::gelu_erf;
@@ -131,11 +147,24 @@ inline constexpr ModelDescription tgr_tiny16 = teacher_guided(192);
 inline constexpr ModelDescription tgr_small16 = teacher_guided(384);
 inline constexpr ModelDescription tgr_base16 = teacher_guided(768);
 
-/// Soft MoE (Puigcerver et al. 2023): mean head without class token, QK norm, soft experts in the last blocks, JFT-3B head.
-constexpr ModelDescription soft(Index dim, Index depth, Index heads, Index patch, Index sparse, Index experts, Index slots = 1) {
+/// Soft MoE (Puigcerver et al. 2023): mean head without class token, QK norm, soft experts in the last blocks, JFT-3B
+/// head.
+constexpr ModelDescription soft(Index dim, Index depth, Index heads, Index patch, Index sparse, Index experts,
+                                Index slots = 1) {
   return {ModelFamily::vmoe,
-          {.patch = patch, .dim = dim, .depth = depth, .heads = heads, .hidden = 4 * dim, .classes = jft3b_classes, .head = Head::mean, .qk_norm = QkNorm::scale},
-          {.experts = experts, .placement = last(sparse), .router = RouterKind::soft, .slots = slots, .bf16_dispatch = true}};
+          {.patch = patch,
+           .dim = dim,
+           .depth = depth,
+           .heads = heads,
+           .hidden = 4 * dim,
+           .classes = jft3b_classes,
+           .head = Head::mean,
+           .qk_norm = QkNorm::scale},
+          {.experts = experts,
+           .placement = last(sparse),
+           .router = RouterKind::soft,
+           .slots = slots,
+           .bf16_dispatch = true}};
 }
 inline constexpr ModelDescription soft_moe_s16 = soft(384, 12, 6, 16, 6, 128);
 inline constexpr ModelDescription soft_moe_s14 = soft(384, 12, 6, 14, 6, 256);

@@ -25,8 +25,8 @@ struct Dense {
 /// images -> patches -> embedding + positions -> blocks -> norm -> head. `Sparse` is the sparse part of the blocks that
 /// Sparse::defaults.placement names: SparseMlp<router, bank, moe> or SoftMlp<...>; Dense: none.
 ///
-/// A const model may serve any number of threads at once, each with its own context. Logits do not depend on batch size,
-/// place in the batch or number of threads, bit for bit, as long as nothing is dropped.
+/// A const model may serve any number of threads at once, each with its own context. Logits do not depend on batch
+/// size, place in the batch or number of threads, bit for bit, as long as nothing is dropped.
 template <VitConfig config_, class Sparse = Dense>
 class Vit {
  public:
@@ -38,13 +38,17 @@ class Vit {
   static constexpr Index outputs_per_image = sparse_blocks ? Sparse::copies : 1;
 
  private:
-  static_assert(config.image > 0 && config.patch > 0 && config.channels > 0 && config.dim > 0 && config.depth > 0 && config.heads > 0 && config.hidden > 0,
+  static_assert(config.image > 0 && config.patch > 0 && config.channels > 0 && config.dim > 0 && config.depth > 0 &&
+                    config.heads > 0 && config.hidden > 0,
                 "VitConfig: image, patch, channels, dim, depth, heads and hidden must be positive");
   static_assert(config.height() % config.patch_height() == 0 && config.width() % config.patch_width_pixels() == 0,
                 "VitConfig: the image must be a whole number of patches high and wide");
-  static_assert(config.head_width > 0 || config.dim % config.heads == 0, "VitConfig: dim must be a multiple of heads, or head_width be given");
-  static_assert(!config.unread_class_token || config.head == Head::mean, "VitConfig: unread_class_token is for the mean head");
-  static_assert(config.final_norm == FinalNorm::before_pooling || config.head == Head::mean, "VitConfig: a norm after pooling is for the mean head");
+  static_assert(config.head_width > 0 || config.dim % config.heads == 0,
+                "VitConfig: dim must be a multiple of heads, or head_width be given");
+  static_assert(!config.unread_class_token || config.head == Head::mean,
+                "VitConfig: unread_class_token is for the mean head");
+  static_assert(config.final_norm == FinalNorm::before_pooling || config.head == Head::mean,
+                "VitConfig: a norm after pooling is for the mean head");
   static_assert(std::is_same_v<Sparse, Dense> || sparse_blocks > 0, "Vit: the placement names no block of this depth");
   static constexpr bool router_of_model = Sparse::scope == RouterScope::model;
   static_assert(!router_of_model || moe.placement.is_contiguous_end(config.depth),
@@ -56,8 +60,8 @@ class Vit {
     std::vector<SparseBlock<config, Sparse>> list{static_cast<std::size_t>(count)};
   };
   template <Index count>
-    requires(count == 0)
-  struct SparseBlocks<count> {};
+  requires(count == 0) struct SparseBlocks<count> {
+  };
 
  public:
   /// Weights are zero, norms 1, until they are loaded or initialised.
@@ -72,7 +76,9 @@ class Vit {
     return {arena_bytes<float>(rows * config.tokens() * config.dim) + parts.shared, parts.per_worker};
   }
   /// The same for the model's own options, all workers together.
-  static constexpr Index scratch_bytes(Index images, Index threads) { return scratch(routing_options(moe), images).total(threads); }
+  static constexpr Index scratch_bytes(Index images, Index threads) {
+    return scratch(routing_options(moe), images).total(threads);
+  }
 
   /// Everything a run needs, allocated now: scratch, plans, and a pool of options.threads threads if that is above 1.
   /// Throws Error when options make no sense.
@@ -120,7 +126,9 @@ class Vit {
   std::vector<Parameter> parameters() { return list_parameters<float>(*this); }
   std::vector<ConstParameter> parameters() const { return list_parameters<const float>(*this); }
 
-  ModelDescription description() const { return {std::is_same_v<Sparse, Dense> ? ModelFamily::vit : ModelFamily::custom, config, moe}; }
+  ModelDescription description() const {
+    return {std::is_same_v<Sparse, Dense> ? ModelFamily::vit : ModelFamily::custom, config, moe};
+  }
 
   /// What images go through before this model sees them; loading sets it from the file's metadata.
   const Preprocessing& preprocessing() const { return preprocessing_; }
@@ -134,7 +142,8 @@ class Vit {
     const Index rows = images * outputs_per_image;
     ScratchBytes parts = Sparse::scratch(options, images, config.tokens());
     parts.shared += arena_bytes<float>(rows * config.tokens() * config.dim);  // the normalised tokens
-    if constexpr (router_of_model) parts = one_after_the_other(parts, {Sparse::RouterOfModel::scratch_bytes(images), 0});
+    if constexpr (router_of_model)
+      parts = one_after_the_other(parts, {Sparse::RouterOfModel::scratch_bytes(images), 0});
     return one_after_the_other(parts, Attention<config>::scratch(rows, config.tokens()));
   }
 
@@ -145,9 +154,11 @@ class Vit {
     std::vector<int> sparse(static_cast<std::size_t>(config.depth), -1);
     int routings = 0;
     for (Index block = 0; block < config.depth; ++block)
-      if (moe.placement.contains(block, config.depth)) sparse[static_cast<std::size_t>(block)] = router_of_model ? 0 : routings++;
+      if (moe.placement.contains(block, config.depth))
+        sparse[static_cast<std::size_t>(block)] = router_of_model ? 0 : routings++;
     if (router_of_model) routings = 1;
-    Context context(scratch(reserved, std::max<Index>(options.images, 1)), options, executor, std::move(sparse), routings);
+    Context context(scratch(reserved, std::max<Index>(options.images, 1)), options, executor, std::move(sparse),
+                    routings);
     context.routing = routing;
     if constexpr (sparse_blocks > 0)
       for (Routing& record : context.routings()) Sparse::reserve(record, reserved, options.images, config.tokens());
@@ -158,11 +169,15 @@ class Vit {
     const auto values = static_cast<Index>(images.size()), room = static_cast<Index>(outputs.size());
     const Index count = values / config.image_values();
     if (values % config.image_values() != 0)
-      fail("images: expected a multiple of ", config.image_values(), " values (", config.height(), " x ", config.width(), " x ", config.channels, "), found ", values);
+      fail("images: expected a multiple of ", config.image_values(), " values (", config.height(), " x ",
+           config.width(), " x ", config.channels, "), found ", values);
     if (room != count * outputs_per_image * config.outputs())
-      fail("outputs: expected ", count * outputs_per_image * config.outputs(), " values for ", count, " images, found ", room);
-    if (count > context.images()) fail("images: expected at most the ", context.images(), " that the context was made for, found ", count);
-    if (context.depth() != config.depth) fail("context: expected one of a model with ", config.depth, " blocks, found one with ", context.depth());
+      fail("outputs: expected ", count * outputs_per_image * config.outputs(), " values for ", count, " images, found ",
+           room);
+    if (count > context.images())
+      fail("images: expected at most the ", context.images(), " that the context was made for, found ", count);
+    if (context.depth() != config.depth)
+      fail("context: expected one of a model with ", config.depth, " blocks, found one with ", context.depth());
     return count;
   }
 
@@ -173,7 +188,8 @@ class Vit {
     for (Index copy = count * copies - 1; copies > 1 && copy > 0; --copy)
       if (copy != copy / copies) std::copy_n(memory + copy / copies * image, image, memory + copy * image);
     if constexpr (router_of_model)
-      router_.route({ConstMatrixView(memory, count * config.tokens(), config.dim), count, config.tokens(), 1, block, static_cast<int>(config.depth), context.routing, context.workspace()},
+      router_.route({ConstMatrixView(memory, count * config.tokens(), config.dim), count, config.tokens(), 1, block,
+                     static_cast<int>(config.depth), context.routing, context.workspace()},
                     context.routings().front());
   }
 
@@ -194,11 +210,13 @@ class Vit {
       const std::string prefix = "blocks." + std::to_string(block);
       if constexpr (sparse_blocks > 0) {
         if (moe.placement.contains(block, config.depth)) {
-          SparseBlock<config, Sparse>::each_parameter(self.sparse_.list[static_cast<std::size_t>(sparse++)], prefix, visit);
+          SparseBlock<config, Sparse>::each_parameter(self.sparse_.list[static_cast<std::size_t>(sparse++)], prefix,
+                                                      visit);
           continue;
         }
       }
-      if constexpr (dense_blocks > 0) DenseBlock<config>::each_parameter(self.dense_[static_cast<std::size_t>(dense++)], prefix, visit);
+      if constexpr (dense_blocks > 0)
+        DenseBlock<config>::each_parameter(self.dense_[static_cast<std::size_t>(dense++)], prefix, visit);
     }
     ClassifierHead<config>::each_parameter(self.head_, visit);
     return list;

@@ -49,21 +49,24 @@ void visit_largest(const float* values, Index count, Index k, Visit visit) {
 
 }  // namespace detail
 
-/// Adds the k choices of every token to the plan, by position. `row_of(position)` gives the token's row in gates and stream.
+/// Adds the k choices of every token to the plan, by position. `row_of(position)` gives the token's row in gates and
+/// stream.
 template <class RowOf>
 void choose_top_k(ConstMatrixView gates, Index k, SparsePlan& plan, RowOf row_of) {
   for (Index position = 0; position < gates.rows(); ++position) {
     const Index row = row_of(position);
     detail::visit_largest(gates.row_data(row), gates.cols(), k, [&](Index rank, Index expert, float gate) {
-      plan.add({static_cast<std::int32_t>(row), static_cast<std::int32_t>(rank), static_cast<std::int32_t>(expert), -1, gate});
+      plan.add({static_cast<std::int32_t>(row), static_cast<std::int32_t>(rank), static_cast<std::int32_t>(expert), -1,
+                gate});
     });
   }
 }
 
 /// Fills the slots of one group of `group` tokens that begins at position `first`: rank by rank, tokens in the order of
-/// service; each choice takes the next number of its expert, and numbers from the capacity on are dropped, which moves nothing
-/// elsewhere. Source: V-MoE, section 3 and appendix; the order by max gate uses the top-1 gate for every rank.
-inline void fill_slots(Index first, Index group, const RoutingOptions& options, SparsePlan& plan, AssignScratch& scratch) {
+/// service; each choice takes the next number of its expert, and numbers from the capacity on are dropped, which moves
+/// nothing elsewhere. Source: V-MoE, section 3 and appendix; the order by max gate uses the top-1 gate for every rank.
+inline void fill_slots(Index first, Index group, const RoutingOptions& options, SparsePlan& plan,
+                       AssignScratch& scratch) {
   const std::span<Choice> choices = plan.mutable_choices();
   const Index k = options.selected;
   scratch.keys.resize(static_cast<std::size_t>(group));
@@ -86,7 +89,8 @@ inline void fill_slots(Index first, Index group, const RoutingOptions& options, 
     }
 }
 
-/// Turns the gates of the choices into weights: divided by their sum over the token's k choices, or all 1, where asked for.
+/// Turns the gates of the choices into weights: divided by their sum over the token's k choices, or all 1, where asked
+/// for.
 inline void weigh_choices(const RoutingOptions& options, SparsePlan& plan) {
   const std::span<Choice> choices = plan.mutable_choices();
   const auto k = static_cast<std::size_t>(options.selected);
@@ -104,8 +108,8 @@ inline void weigh_choices(const RoutingOptions& options, SparsePlan& plan) {
 /// Token choice: each of the tokens takes its k best experts, group by group of `group` positions.
 /// gates: tokens x E, finite. Throws Error when k is not in 1..E or the capacity is below 1.
 template <class RowOf>
-void assign_top_k(ConstMatrixView gates, Index group, const RoutingOptions& options, SparsePlan& plan, AssignScratch& scratch,
-                  RowOf row_of) {
+void assign_top_k(ConstMatrixView gates, Index group, const RoutingOptions& options, SparsePlan& plan,
+                  AssignScratch& scratch, RowOf row_of) {
   const Index experts = gates.cols();
   if (options.selected < 1 || options.selected > experts)
     fail("routing: expected 1 to ", experts, " selected experts, found ", options.selected);
@@ -117,12 +121,14 @@ void assign_top_k(ConstMatrixView gates, Index group, const RoutingOptions& opti
   plan.finish();
 }
 
-inline void assign_top_k(ConstMatrixView gates, Index group, const RoutingOptions& options, SparsePlan& plan, AssignScratch& scratch) {
+inline void assign_top_k(ConstMatrixView gates, Index group, const RoutingOptions& options, SparsePlan& plan,
+                         AssignScratch& scratch) {
   assign_top_k(gates, group, options, plan, scratch, [](Index position) { return position; });
 }
 
-/// Expert choice: within each group every expert takes the C tokens with the largest gates of its column, ties to the lower
-/// token; slot = rank. Throws Error when C exceeds the group. Source: Zhou et al. 2022; capacity is ratio * tokens / E.
+/// Expert choice: within each group every expert takes the C tokens with the largest gates of its column, ties to the
+/// lower token; slot = rank. Throws Error when C exceeds the group. Source: Zhou et al. 2022; capacity is ratio *
+/// tokens / E.
 inline void assign_expert_choice(ConstMatrixView gates, Index group, const RoutingOptions& options, SparsePlan& plan,
                                  AssignScratch& scratch) {
   const Index experts = gates.cols();
@@ -133,7 +139,8 @@ inline void assign_expert_choice(ConstMatrixView gates, Index group, const Routi
   scratch.keys.resize(static_cast<std::size_t>(group));
   for (Index first = 0; first < gates.rows(); first += group)
     for (Index expert = 0; expert < experts; ++expert) {
-      for (Index i = 0; i < group; ++i) scratch.keys[static_cast<std::size_t>(i)] = detail::falling_key(gates(first + i, expert), i);
+      for (Index i = 0; i < group; ++i)
+        scratch.keys[static_cast<std::size_t>(i)] = detail::falling_key(gates(first + i, expert), i);
       std::nth_element(scratch.keys.begin(), scratch.keys.begin() + (capacity - 1), scratch.keys.end());
       std::sort(scratch.keys.begin(), scratch.keys.begin() + capacity);
       for (Index slot = 0; slot < capacity; ++slot) {

@@ -26,8 +26,9 @@ class Observer {
   virtual void block_output(int /*block*/, ConstMatrixView /*stream*/) {}
 };
 
-/// Runs of a model: made by model.context(), used by one thread at a time. Any number of contexts may share one const model.
-/// After it has been made, forward passes allocate nothing (options that need more room than was reserved make it once).
+/// Runs of a model: made by model.context(), used by one thread at a time. Any number of contexts may share one const
+/// model. After it has been made, forward passes allocate nothing (options that need more room than was reserved make
+/// it once).
 class Context {
  public:
   RoutingOptions routing;
@@ -35,8 +36,10 @@ class Context {
 
   /// `sparse` tells for each block which routing it uses, -1 for a dense one; `routings` is their number.
   Context(ScratchBytes scratch, ContextOptions options, ExecutorRef executor, std::vector<int> sparse, Index routings)
-      : images_(options.images), sparse_(std::move(sparse)),
-        routings_(static_cast<std::size_t>(routings)), executor_(executor) {
+      : images_(options.images),
+        sparse_(std::move(sparse)),
+        routings_(static_cast<std::size_t>(routings)),
+        executor_(executor) {
     if (options.images < 1) fail("context: expected at least 1 image, found ", options.images);
     if (options.threads > 1) {
       pool_ = std::make_unique<ThreadPool>(options.threads);
@@ -64,7 +67,10 @@ class Context {
   const Routing& routing_of(int block) const { return routings_[find(block)]; }
   Routing& routing_of(int block) { return routings_[find(block)]; }
   std::vector<Routing>& routings() { return routings_; }
-  bool is_sparse(int block) const { return block >= 0 && static_cast<std::size_t>(block) < sparse_.size() && sparse_[static_cast<std::size_t>(block)] >= 0; }
+  bool is_sparse(int block) const {
+    return block >= 0 && static_cast<std::size_t>(block) < sparse_.size() &&
+           sparse_[static_cast<std::size_t>(block)] >= 0;
+  }
   int depth() const { return static_cast<int>(sparse_.size()); }
 
   /// Rows that experts multiplied in the last pass, over all sparse blocks.

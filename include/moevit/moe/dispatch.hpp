@@ -39,14 +39,16 @@ inline Index list_tasks(const SparsePlan& plan, Index most, ExpertTask* tasks) {
     const Index blocks = ceil_div(rows, most);
     for (Index block = 0; block < blocks; ++block) {
       const Index begin = rows * block / blocks;
-      tasks[count++] = {expert, static_cast<std::int32_t>(first + begin), static_cast<std::int32_t>(rows * (block + 1) / blocks - begin)};
+      tasks[count++] = {expert, static_cast<std::int32_t>(first + begin),
+                        static_cast<std::int32_t>(rows * (block + 1) / blocks - begin)};
     }
   }
   return count;
 }
 
 /// The input rows of a task: a view of x where they are consecutive tokens, else gathered into `room` (rows x D).
-inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& task, ConstMatrixView x, bool bf16, float* room) {
+inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& task, ConstMatrixView x, bool bf16,
+                                   float* room) {
   const std::int32_t* tokens = plan.row_tokens().data() + task.first_row;
   const bool consecutive = tokens[task.rows - 1] - tokens[0] == task.rows - 1;
   if (consecutive && !bf16) return x.rows_of(tokens[0], task.rows);
@@ -61,8 +63,8 @@ inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& tas
 /// outputs[row] = expert(x[token of row]) for every row of the plan, and nothing else; returns the rows multiplied.
 /// x: tokens x D, outputs: plan.rows() x D. bf16: rows are rounded to bfloat16 before and after the expert.
 template <Bank B>
-Index run_experts(const SparsePlan& plan, const B& bank, ConstMatrixView x, MatrixView outputs, bool bf16, ExpertTask* tasks,
-                  Workspace& workspace) {
+Index run_experts(const SparsePlan& plan, const B& bank, ConstMatrixView x, MatrixView outputs, bool bf16,
+                  ExpertTask* tasks, Workspace& workspace) {
   const Index most = std::clamp(ceil_div(plan.rows(), workspace.workers()), Index{1}, Index{B::block_rows});
   std::atomic<Index> multiplied = 0;
   workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
@@ -79,7 +81,8 @@ Index run_experts(const SparsePlan& plan, const B& bank, ConstMatrixView x, Matr
 
 /// y[token] += scale * sum over its rows, experts rising, of gate * outputs[row]. A token without rows stays as it is.
 /// `scale` (layer scale, one float per column) may be null. outputs: plan.rows() x D, y: tokens x D.
-inline void combine(const SparsePlan& plan, ConstMatrixView outputs, const float* scale, MatrixView y, Workspace& workspace) {
+inline void combine(const SparsePlan& plan, ConstMatrixView outputs, const float* scale, MatrixView y,
+                    Workspace& workspace) {
   const Index dim = y.cols();
   workspace.parallel_rows(plan.tokens(), 256, [&](Index first, Index count, Arena&) {
     for (Index token = first; token < first + count; ++token)

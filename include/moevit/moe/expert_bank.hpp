@@ -42,7 +42,8 @@ void each_stacked_parameter(Index experts, List list, auto&& visit) {
 /// E independent experts, each with weights of its own.
 template <class X>
 class ExpertBank {
-  static_assert(Expert<X>, "ExpertBank: the expert must have dim, block_rows, scratch_bytes(rows) and forward(x, y, arena)");
+  static_assert(Expert<X>,
+                "ExpertBank: the expert must have dim, block_rows, scratch_bytes(rows) and forward(x, y, arena)");
 
  public:
   static constexpr Index dim = X::dim;
@@ -56,7 +57,9 @@ class ExpertBank {
   const X& expert(Index number) const { return experts_[static_cast<std::size_t>(number)]; }
 
   /// y = expert(x) for a block of rows.
-  void forward(Index number, ConstMatrixView x, MatrixView y, Arena& arena) const { expert(number).forward(x, y, arena); }
+  void forward(Index number, ConstMatrixView x, MatrixView y, Arena& arena) const {
+    expert(number).forward(x, y, arena);
+  }
 
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
@@ -65,7 +68,8 @@ class ExpertBank {
         self.experts(),
         [&](Index number) {
           std::vector<BasicParameter<T>> list;
-          X::each_parameter(self.expert(number), prefix, Role::expert, [&](auto&& parameter) { list.push_back(std::move(parameter)); });
+          X::each_parameter(self.expert(number), prefix, Role::expert,
+                            [&](auto&& parameter) { list.push_back(std::move(parameter)); });
           return list;
         },
         visit);

@@ -10,7 +10,8 @@
 
 namespace moevit {
 
-/// logits = x W + bias, in float32. x: rows x D, logits: rows x E. `bias` may be null, else it is padded to whole panels.
+/// logits = x W + bias, in float32. x: rows x D, logits: rows x E. `bias` may be null, else it is padded to whole
+/// panels.
 inline void router_logits(ConstMatrixView x, const simd::PackedView& kernel, const float* bias, MatrixView logits,
                           Workspace& workspace) {
   const simd::Epilogue epilogue{.bias = bias};
@@ -21,7 +22,8 @@ inline void router_logits(ConstMatrixView x, const simd::PackedView& kernel, con
 
 /// noisy = logits + noise_std / choices * unit, where `choices` is the number of experts a token can choose from.
 /// Source: V-MoE; the paper's "noise 1.0" is a standard deviation of 1/E.
-inline void add_noise(ConstMatrixView logits, std::span<const float> unit, double noise_std, Index choices, MatrixView noisy) {
+inline void add_noise(ConstMatrixView logits, std::span<const float> unit, double noise_std, Index choices,
+                      MatrixView noisy) {
   const float deviation = static_cast<float>(noise_std / static_cast<double>(choices));
   for (Index row = 0; row < logits.rows(); ++row)
     for (Index col = 0; col < logits.cols(); ++col)
@@ -41,7 +43,8 @@ inline void check_gates(ConstMatrixView gates, int block) {
   for (Index row = 0; row < gates.rows(); ++row)
     for (Index col = 0; col < gates.cols(); ++col)
       if (!std::isfinite(gates(row, col)))
-        fail("router of block ", block, ": expected finite gates, found ", gates(row, col), " for token ", row, ", expert ", col);
+        fail("router of block ", block, ": expected finite gates, found ", gates(row, col), " for token ", row,
+             ", expert ", col);
 }
 
 }  // namespace moevit

@@ -34,14 +34,16 @@ inline double importance_loss(ConstMatrixView clean_gates) {
   return detail::squared_variation(importance);
 }
 
-/// Load loss: (std / mean)^2 of the probability that each expert would be among the k best if its noise of standard deviation
-/// `deviation` were drawn again. The threshold is the k-th largest noisy logit. logits, noisy: S x E. V-MoE, appendix A.2.
+/// Load loss: (std / mean)^2 of the probability that each expert would be among the k best if its noise of standard
+/// deviation `deviation` were drawn again. The threshold is the k-th largest noisy logit. logits, noisy: S x E. V-MoE,
+/// appendix A.2.
 inline double load_loss(ConstMatrixView logits, ConstMatrixView noisy, Index k, double deviation) {
   if (!(deviation > 0)) fail("load loss: expected a noise deviation above 0, found ", deviation);
   std::vector<double> load(static_cast<std::size_t>(logits.cols()), 0.);
   for (Index token = 0; token < logits.rows(); ++token) {
     float threshold = 0.f;
-    detail::visit_largest(noisy.row_data(token), noisy.cols(), k, [&](Index, Index, float value) { threshold = value; });
+    detail::visit_largest(noisy.row_data(token), noisy.cols(), k,
+                          [&](Index, Index, float value) { threshold = value; });
     for (Index expert = 0; expert < logits.cols(); ++expert) {
       const double z = (static_cast<double>(threshold) - static_cast<double>(logits(token, expert))) / deviation;
       load[static_cast<std::size_t>(expert)] += 0.5 * std::erfc(z / std::sqrt(2.)) / static_cast<double>(logits.rows());
@@ -72,7 +74,8 @@ inline double router_z_loss(ConstMatrixView logits) {
     const float* row = logits.row_data(token);
     const double top = static_cast<double>(*std::max_element(row, row + logits.cols()));
     double exponentials = 0;
-    for (Index expert = 0; expert < logits.cols(); ++expert) exponentials += std::exp(static_cast<double>(row[expert]) - top);
+    for (Index expert = 0; expert < logits.cols(); ++expert)
+      exponentials += std::exp(static_cast<double>(row[expert]) - top);
     const double value = top + std::log(exponentials);
     sum += value * value;
   }

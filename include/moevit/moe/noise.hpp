@@ -10,8 +10,8 @@
 
 namespace moevit {
 
-/// Standard normal values by Box and Muller (1958) from a counter, so that the n-th value depends on seed, block and n alone.
-/// Every fill() of a block goes on where the last one ended; the state is the seed and one counter.
+/// Standard normal values by Box and Muller (1958) from a counter, so that the n-th value depends on seed, block and n
+/// alone. Every fill() of a block goes on where the last one ended; the state is the seed and one counter.
 class GaussianNoise : public NoiseSource {
  public:
   explicit GaussianNoise(std::uint64_t seed) : seed_(seed) {}
@@ -26,7 +26,8 @@ class GaussianNoise : public NoiseSource {
 
  private:
   static float normal(std::uint64_t stream, std::uint64_t counter) {
-    const std::uint64_t first = detail::mix_bits(stream + 2 * counter), second = detail::mix_bits(stream + 2 * counter + 1);
+    const std::uint64_t first = detail::mix_bits(stream + 2 * counter),
+                        second = detail::mix_bits(stream + 2 * counter + 1);
     const double radius = std::sqrt(-2. * std::log((static_cast<double>(first >> 11) + 1.) * 0x1p-53));
     return static_cast<float>(radius * std::cos(2. * std::numbers::pi * static_cast<double>(second >> 11) * 0x1p-53));
   }

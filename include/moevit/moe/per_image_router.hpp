@@ -11,18 +11,20 @@ namespace moevit {
 
 /// Adds the k experts of every image to the plan: all tokens of an image go to the same experts, nothing is dropped.
 /// gates: images x E. Slots number the tokens of an expert.
-inline void assign_images(ConstMatrixView gates, Index tokens_per_image, const RoutingOptions& options, SparsePlan& plan,
-                          AssignScratch& scratch) {
+inline void assign_images(ConstMatrixView gates, Index tokens_per_image, const RoutingOptions& options,
+                          SparsePlan& plan, AssignScratch& scratch) {
   const Index experts = gates.cols(), images = gates.rows();
   if (options.selected < 1 || options.selected > experts)
     fail("routing: expected 1 to ", experts, " selected experts, found ", options.selected);
   plan.start(images * tokens_per_image, experts, 1, images * tokens_per_image);
   scratch.filled.assign(static_cast<std::size_t>(experts), 0);
   for (Index token = 0; token < images * tokens_per_image; ++token)
-    detail::visit_largest(gates.row_data(token / tokens_per_image), experts, options.selected, [&](Index rank, Index expert, float gate) {
-      const std::int32_t slot = scratch.filled[static_cast<std::size_t>(expert)]++;
-      plan.add({static_cast<std::int32_t>(token), static_cast<std::int32_t>(rank), static_cast<std::int32_t>(expert), slot, gate});
-    });
+    detail::visit_largest(gates.row_data(token / tokens_per_image), experts, options.selected,
+                          [&](Index rank, Index expert, float gate) {
+                            const std::int32_t slot = scratch.filled[static_cast<std::size_t>(expert)]++;
+                            plan.add({static_cast<std::int32_t>(token), static_cast<std::int32_t>(rank),
+                                      static_cast<std::int32_t>(expert), slot, gate});
+                          });
   weigh_choices(options, plan);
   plan.finish();
 }
@@ -35,7 +37,6 @@ class PerImageRouter {
   static constexpr Index dim = dim_;
   static constexpr Index experts = experts_;
   static constexpr RouterScope scope = RouterScope::model;
-  static constexpr Index parameter_count = dim * experts + experts;
 
   static constexpr Index scratch_bytes(Index images) { return arena_bytes<float>(images * dim); }
 

@@ -13,11 +13,11 @@ namespace moevit {
 
 /// One choice of a router, kept or dropped.
 struct Choice {
-  std::int32_t token = 0;   // row of the token stream
-  std::int32_t rank = 0;    // 0: the token's best expert (for expert choice: the expert's best token)
+  std::int32_t token = 0;  // row of the token stream
+  std::int32_t rank = 0;   // 0: the token's best expert (for expert choice: the expert's best token)
   std::int32_t expert = 0;
-  std::int32_t slot = -1;   // place in the expert's buffer of its group; -1: dropped
-  float gate = 0.f;         // weight of the expert's output
+  std::int32_t slot = -1;  // place in the expert's buffer of its group; -1: dropped
+  float gate = 0.f;        // weight of the expert's output
 };
 
 /// A kept choice seen from its token: which computed row, with what weight.
@@ -33,8 +33,8 @@ struct RowRun {
   std::int32_t rows = 0;
 };
 
-/// All choices of a router over a batch, and the kept ones in compressed rows: by expert (what to compute, tokens rising) and
-/// by token in rising expert order (what to combine). Plain arrays of integers and floats, no pointers.
+/// All choices of a router over a batch, and the kept ones in compressed rows: by expert (what to compute, tokens
+/// rising) and by token in rising expert order (what to combine). Plain arrays of integers and floats, no pointers.
 ///
 /// Filled by start(), add() for each choice, finish(). After reserve() with enough room nothing allocates.
 class SparsePlan {
@@ -47,7 +47,8 @@ class SparsePlan {
     token_rows_.reserve(static_cast<std::size_t>(choices));
     runs_.reserve(static_cast<std::size_t>(choices));
     token_begin_.reserve(static_cast<std::size_t>(tokens) + 1);
-    for (auto* list : {&row_begin_, &run_begin_, &demand_, &cursor_}) list->reserve(static_cast<std::size_t>(experts) + 1);
+    for (auto* list : {&row_begin_, &run_begin_, &demand_, &cursor_})
+      list->reserve(static_cast<std::size_t>(experts) + 1);
   }
 
   /// Begins an empty plan. `capacity` is the number of slots per expert and group.
@@ -81,7 +82,8 @@ class SparsePlan {
   /// Choices that were kept: rows that the experts compute.
   int rows() const { return row_begin_.empty() ? 0 : row_begin_.back(); }
 
-  /// Every choice made, dropped ones too. Token choice: by group position, then rank. Expert choice: by group, expert, rank.
+  /// Every choice made, dropped ones too. Token choice: by group position, then rank. Expert choice: by group, expert,
+  /// rank.
   std::span<const Choice> choices() const { return choices_; }
   /// Choice numbers in the order in which buffers were filled (empty for routers without buffers to fill).
   std::span<const std::int32_t> service_order() const { return order_; }
@@ -103,7 +105,8 @@ class SparsePlan {
   /// The rows of a token in rising expert order.
   std::span<const TokenRow> rows_of_token(int token) const {
     const auto first = static_cast<std::size_t>(token_begin_[static_cast<std::size_t>(token)]);
-    return std::span(token_rows_).subspan(first, static_cast<std::size_t>(token_begin_[static_cast<std::size_t>(token) + 1]) - first);
+    return std::span(token_rows_)
+        .subspan(first, static_cast<std::size_t>(token_begin_[static_cast<std::size_t>(token) + 1]) - first);
   }
 
  private:
@@ -147,7 +150,9 @@ class SparsePlan {
   void insert_by_expert(const Choice& choice) {
     const auto first = static_cast<std::size_t>(token_begin_[static_cast<std::size_t>(choice.token)]);
     auto last = first;
-    while (last < static_cast<std::size_t>(token_begin_[static_cast<std::size_t>(choice.token) + 1]) && token_rows_[last].row >= 0) ++last;
+    while (last < static_cast<std::size_t>(token_begin_[static_cast<std::size_t>(choice.token) + 1]) &&
+           token_rows_[last].row >= 0)
+      ++last;
     for (; last > first && token_rows_[last - 1].row > choice.expert; --last) token_rows_[last] = token_rows_[last - 1];
     token_rows_[last] = {choice.expert, choice.gate};
   }
@@ -156,9 +161,11 @@ class SparsePlan {
     runs_.clear();
     run_begin_.assign(1, 0);
     for (int expert = 0; expert < experts_; ++expert) {
-      for (int row = row_begin_[static_cast<std::size_t>(expert)]; row < row_begin_[static_cast<std::size_t>(expert) + 1]; ++row) {
+      for (int row = row_begin_[static_cast<std::size_t>(expert)];
+           row < row_begin_[static_cast<std::size_t>(expert) + 1]; ++row) {
         const std::int32_t token = row_tokens_[static_cast<std::size_t>(row)];
-        const bool extends = row > row_begin_[static_cast<std::size_t>(expert)] && runs_.back().first_token + runs_.back().rows == token;
+        const bool extends =
+            row > row_begin_[static_cast<std::size_t>(expert)] && runs_.back().first_token + runs_.back().rows == token;
         if (extends)
           ++runs_.back().rows;
         else

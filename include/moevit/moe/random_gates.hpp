@@ -21,8 +21,8 @@ constexpr std::uint64_t mix_bits(std::uint64_t value) {
 
 }  // namespace detail
 
-/// Logits that say nothing: uniform in [0, 1), from a hash of the token's own values, the block and the seed. So a token is
-/// routed the same way in any batch, and its experts are unrelated to the ones that any router would choose.
+/// Logits that say nothing: uniform in [0, 1), from a hash of the token's own values, the block and the seed. So a
+/// token is routed the same way in any batch, and its experts are unrelated to the ones that any router would choose.
 /// x: tokens x D, logits: tokens x E.
 inline void random_logits(ConstMatrixView x, int block, std::uint64_t seed, MatrixView logits) {
   for (Index token = 0; token < x.rows(); ++token) {

@@ -58,9 +58,10 @@ class KernelResidual<inputs, outputs, full_rank> {
   Linear<inputs, outputs, false> residual_;
 };
 
-/// E experts theta_e = core + residual_e, each an MLP. Kernels are stored once for the core and once per residual, which may
-/// be factors of `rank`; biases have full residuals. A block of rows adds an expert's kernels up in scratch and multiplies
-/// by the sum, so its cost is that of a plain expert plus reading the residual. Source: Wu et al. 2022, section 3.
+/// E experts theta_e = core + residual_e, each an MLP. Kernels are stored once for the core and once per residual,
+/// which may be factors of `rank`; biases have full residuals. A block of rows adds an expert's kernels up in scratch
+/// and multiplies by the sum, so its cost is that of a plain expert plus reading the residual. Source: Wu et al. 2022,
+/// section 3.
 template <class X, Index rank = full_rank>
 class ResidualExpertBank;
 
@@ -76,8 +77,8 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
 
   static constexpr Index scratch_bytes(Index rows) {
     return arena_bytes<float>(simd::packed_size(dim, hidden)) + arena_bytes<float>(simd::packed_size(hidden, dim)) +
-           arena_bytes<float>(round_up(hidden, 2 * simd::lanes<simd::DefaultArch>)) + arena_bytes<float>(round_up(dim, 2 * simd::lanes<simd::DefaultArch>)) +
-           arena_bytes<float>(rows * hidden);
+           arena_bytes<float>(round_up(hidden, 2 * simd::lanes<simd::DefaultArch>)) +
+           arena_bytes<float>(round_up(dim, 2 * simd::lanes<simd::DefaultArch>)) + arena_bytes<float>(rows * hidden);
   }
   Index experts() const { return static_cast<Index>(residuals_.size()); }
 
@@ -124,9 +125,11 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
   static void residual_parameters(ResidualType& residual, const std::string& prefix, Visit&& visit) {
     using T = ParameterValue<ResidualType>;
     KernelResidual<dim, hidden, rank>::each_parameter(residual.hidden_kernel, join_name(prefix, "hidden"), visit);
-    if constexpr (has_bias) visit(plain_parameter<T>(join_name(prefix, "hidden.bias"), residual.hidden_bias.data(), {hidden}, Role::expert));
+    if constexpr (has_bias)
+      visit(plain_parameter<T>(join_name(prefix, "hidden.bias"), residual.hidden_bias.data(), {hidden}, Role::expert));
     KernelResidual<hidden, dim, rank>::each_parameter(residual.output_kernel, join_name(prefix, "output"), visit);
-    if constexpr (has_bias) visit(plain_parameter<T>(join_name(prefix, "output.bias"), residual.output_bias.data(), {dim}, Role::expert));
+    if constexpr (has_bias)
+      visit(plain_parameter<T>(join_name(prefix, "output.bias"), residual.output_bias.data(), {dim}, Role::expert));
   }
 
   template <class CoreLayer, class KernelType>

@@ -14,19 +14,24 @@ namespace moevit {
 /// Where a router stands: one in every sparse block, or one for the whole model (Mobile V-MoE).
 enum class RouterScope : unsigned char { block, model };
 
-/// Dispatch and combine weights of a soft router. Rows of a group are its tokens; slots are ordered by expert, then slot.
+/// Dispatch and combine weights of a soft router. Rows of a group are its tokens; slots are ordered by expert, then
+/// slot.
 struct SoftPlan {
   Index groups = 0;
   Index group = 0;  // tokens per group
   Index experts = 0;
-  Index slots = 0;  // per expert
+  Index slots = 0;                // per expert
   AlignedBuffer<float> dispatch;  // groups x (experts * slots) x group: each slot's weights over the tokens sum to 1
   AlignedBuffer<float> combine;   // groups x group x (experts * slots): each token's weights over the slots sum to 1
 
   /// The weights of a group's slots over its tokens, slots x tokens.
-  ConstMatrixView dispatch_of(Index g) const { return {dispatch.data() + g * experts * slots * group, experts * slots, group}; }
+  ConstMatrixView dispatch_of(Index g) const {
+    return {dispatch.data() + g * experts * slots * group, experts * slots, group};
+  }
   /// The weights of a group's tokens over the slots, tokens x slots.
-  ConstMatrixView combine_of(Index g) const { return {combine.data() + g * experts * slots * group, group, experts * slots}; }
+  ConstMatrixView combine_of(Index g) const {
+    return {combine.data() + g * experts * slots * group, group, experts * slots};
+  }
 };
 
 /// What a router left behind in the last forward pass: the plan, and the statistics it came from.
@@ -77,8 +82,8 @@ struct RouteRequest {
   Index images = 0;
   Index tokens_per_image = 0;
   Index copies = 1;  // of each image, one per member of an ensemble
-  int block = 0;  // number of the block in the model, for messages, noise and ablations
-  int depth = 0;  // blocks of the model
+  int block = 0;     // number of the block in the model, for messages, noise and ablations
+  int depth = 0;     // blocks of the model
   const RoutingOptions& options;
   Workspace& workspace;
 

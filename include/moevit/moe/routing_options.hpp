@@ -11,9 +11,9 @@ namespace moevit {
 
 /// Who gets a slot first when an expert is asked for more than it has.
 enum class Priority : unsigned char {
-  position,      // all first choices in token order, then all second choices, ... (V-MoE's fill order)
-  max_gate,      // batch priority: the same with tokens in the order of their largest gate
-  sum_of_gates   // batch priority by the sum of the k chosen gates
+  position,     // all first choices in token order, then all second choices, ... (V-MoE's fill order)
+  max_gate,     // batch priority: the same with tokens in the order of their largest gate
+  sum_of_gates  // batch priority by the sum of the k chosen gates
 };
 
 /// Where router noise comes from: standard normal values, so that training is reproducible and tests can inject them.
@@ -45,7 +45,8 @@ struct RoutingOptions {
   bool scale_by_gate = true;
   /// Tokens and expert outputs are rounded to bfloat16 on their way, as the authors' published models run.
   bool bf16_dispatch = false;
-  /// Standard deviation of the noise on the logits, times the number of experts a token can choose from (V-MoE's noise_std); needs `noise`.
+  /// Standard deviation of the noise on the logits, times the number of experts a token can choose from (V-MoE's
+  /// noise_std); needs `noise`.
   double noise_std = 0;
   NoiseSource* noise = nullptr;
   /// Sparse blocks whose router is replaced by random gates, for ablations.
@@ -60,8 +61,8 @@ constexpr Index tokens_per_group(const RoutingOptions& options, Index images, In
                       : options.group_images ? options.group_images * tokens_per_image
                                              : tokens;
   if (group < 1 || tokens % group != 0)
-    fail("routing groups: expected a multiple of the group's ", group, " tokens, found ", tokens, " (", images, " images of ",
-         tokens_per_image, " tokens)");
+    fail("routing groups: expected a multiple of the group's ", group, " tokens, found ", tokens, " (", images,
+         " images of ", tokens_per_image, " tokens)");
   return group;
 }
 
@@ -75,11 +76,12 @@ constexpr Index resolve_capacity(const RoutingOptions& options, Index choices, I
   if (options.capacity < 0) fail("expert capacity: expected at least 1 slot, found ", options.capacity);
   if (options.capacity) return options.capacity;
   if (!has_ratio) return most;
-  return compute_capacity(choices, experts, options.capacity_ratio, options.capacity_rounding, options.capacity_multiple);
+  return compute_capacity(choices, experts, options.capacity_ratio, options.capacity_rounding,
+                          options.capacity_multiple);
 }
 
-/// The options that a configuration starts with. Expert choice and soft routing take every image for itself, as the Soft MoE
-/// project does, and expert choice needs a capacity: one expert per token on average.
+/// The options that a configuration starts with. Expert choice and soft routing take every image for itself, as the
+/// Soft MoE project does, and expert choice needs a capacity: one expert per token on average.
 constexpr RoutingOptions routing_options(const MoeConfig& moe) {
   RoutingOptions options;
   const bool by_image = moe.router == RouterKind::expert_choice || moe.router == RouterKind::soft;

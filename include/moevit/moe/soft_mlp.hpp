@@ -18,8 +18,8 @@ inline void normalise_strided(const float* source, Index count, Index stride, fl
   for (Index i = 0; i < count; ++i) target[i * stride] = source[i * stride] * inverse;
 }
 
-/// Logits = scale * normalised x . normalised mu; dispatch = softmax over the group's tokens, combine = softmax over all slots.
-/// mu: D x (E * P). Source: Soft MoE (Puigcerver et al. 2023), algorithm 1 and the authors' code.
+/// Logits = scale * normalised x . normalised mu; dispatch = softmax over the group's tokens, combine = softmax over
+/// all slots. mu: D x (E * P). Source: Soft MoE (Puigcerver et al. 2023), algorithm 1 and the authors' code.
 template <Index dim_, Index experts_, Index slots_>
 class SoftRouter {
  public:
@@ -27,14 +27,15 @@ class SoftRouter {
   static constexpr Index experts = experts_;
   static constexpr Index slots = slots_;
   static constexpr Index all_slots = experts * slots;
-  static constexpr Index parameter_count = dim * all_slots + 1;
 
   SoftRouter() : mu_(dim * all_slots), scale_(1) { scale_[0] = 1.f; }
 
-  /// Shared scratch for the normalised directions and packed copies of a pass; per worker for a group of `group` tokens.
+  /// Shared scratch for the normalised directions and packed copies of a pass; per worker for a group of `group`
+  /// tokens.
   static constexpr ScratchBytes scratch(Index group) {
     return {arena_bytes<float>(dim * all_slots) + arena_bytes<float>(simd::packed_size(dim, all_slots)),
-            arena_bytes<float>(group * dim) + arena_bytes<float>(group * all_slots) + arena_bytes<float>(group * all_slots)};
+            arena_bytes<float>(group * dim) + arena_bytes<float>(group * all_slots) +
+                arena_bytes<float>(group * all_slots)};
   }
 
   /// Fills routing.soft, whose weights must have room for tokens x slots floats each.
@@ -45,8 +46,10 @@ class SoftRouter {
     Arena& shared = request.workspace.shared();
     const Arena::Scope scope_of_mu(shared);
     float* directions = shared.take<float>(dim * all_slots);
-    for (Index slot = 0; slot < all_slots; ++slot) normalise_strided(mu_.data() + slot, dim, all_slots, scale_[0], directions + slot);
-    const simd::PackedView packed = simd::pack(directions, all_slots, dim, all_slots, shared.take<float>(simd::packed_size(dim, all_slots)));
+    for (Index slot = 0; slot < all_slots; ++slot)
+      normalise_strided(mu_.data() + slot, dim, all_slots, scale_[0], directions + slot);
+    const simd::PackedView packed =
+        simd::pack(directions, all_slots, dim, all_slots, shared.take<float>(simd::packed_size(dim, all_slots)));
     draw_noise(request, plan);
     request.workspace.parallel(groups, [&](Index g, Arena& arena) {
       route_group(request.tokens.rows_of(g * group, group), packed, g, request, plan, arena);
@@ -65,18 +68,24 @@ class SoftRouter {
   static void draw_noise(const RouteRequest& request, SoftPlan& plan) {
     const RoutingOptions& options = request.options;
     if (options.noise_std == 0) return;
-    if (!options.noise) fail("router of block ", request.block, ": expected a noise source for noise_std ", options.noise_std, ", found none");
-    options.noise->fill(request.block, plan.combine.span().first(static_cast<std::size_t>(request.tokens.rows() * all_slots)));
+    if (!options.noise)
+      fail("router of block ", request.block, ": expected a noise source for noise_std ", options.noise_std,
+           ", found none");
+    options.noise->fill(request.block,
+                        plan.combine.span().first(static_cast<std::size_t>(request.tokens.rows() * all_slots)));
   }
 
-  void route_group(ConstMatrixView x, const simd::PackedView& directions, Index g, const RouteRequest& request, SoftPlan& plan, Arena& arena) const {
+  void route_group(ConstMatrixView x, const simd::PackedView& directions, Index g, const RouteRequest& request,
+                   SoftPlan& plan, Arena& arena) const {
     const Index group = x.rows();
     const MatrixView normalised(arena.take<float>(group * dim), group, dim);
-    for (Index token = 0; token < group; ++token) normalise_strided(x.row_data(token), dim, 1, 1.f, normalised.row_data(token));
+    for (Index token = 0; token < group; ++token)
+      normalise_strided(x.row_data(token), dim, 1, 1.f, normalised.row_data(token));
     const MatrixView logits(arena.take<float>(group * all_slots), group, all_slots);
     simd::gemm(group, normalised.data(), dim, directions, {}, logits.data(), all_slots);
     if (request.options.noise_std != 0)
-      simd::add_scaled_row(static_cast<float>(request.options.noise_std), plan.combine.data() + g * group * all_slots, group * all_slots, logits.data());
+      simd::add_scaled_row(static_cast<float>(request.options.noise_std), plan.combine.data() + g * group * all_slots,
+                           group * all_slots, logits.data());
     check_gates(logits, request.block);
     const MatrixView by_slot(arena.take<float>(group * all_slots), all_slots, group);
     for (Index slot = 0; slot < all_slots; ++slot)
@@ -92,9 +101,12 @@ class SoftRouter {
 };
 
 /// stream += combine(experts(dispatch(x))) with the weights of a SoftRouter. Every expert computes P rows per group.
-template <class RouterType, class BankType, MoeConfig moe = MoeConfig{.experts = RouterType::experts, .router = RouterKind::soft}>
+template <class RouterType, class BankType,
+          MoeConfig moe = MoeConfig{.experts = RouterType::experts, .router = RouterKind::soft}>
 class SoftMlp {
-  static_assert(Bank<BankType>, "SoftMlp: the bank must have dim, block_rows, scratch_bytes(rows), experts() and forward(expert, x, y, arena)");
+  static_assert(
+      Bank<BankType>,
+      "SoftMlp: the bank must have dim, block_rows, scratch_bytes(rows), experts() and forward(expert, x, y, arena)");
   static_assert(RouterType::dim == BankType::dim, "SoftMlp: router and experts must have the same width");
 
  public:
@@ -111,8 +123,9 @@ class SoftMlp {
   static constexpr ScratchBytes scratch(const RoutingOptions& options, Index images, Index tokens_per_image) {
     const Index group = tokens_per_group(options, images, tokens_per_image), groups = images * tokens_per_image / group;
     const Index block = std::min(groups * slots, Index{BankType::block_rows});
-    const Index mixing = std::max(arena_bytes<float>(simd::packed_size(group, dim)) + arena_bytes<float>(group * dim),
-                                  arena_bytes<float>(simd::packed_size(all_slots, dim)) + arena_bytes<float>(all_slots * dim));
+    const Index mixing =
+        std::max(arena_bytes<float>(simd::packed_size(group, dim)) + arena_bytes<float>(group * dim),
+                 arena_bytes<float>(simd::packed_size(all_slots, dim)) + arena_bytes<float>(all_slots * dim));
     const ScratchBytes routing = RouterType::scratch(group);
     return {std::max(routing.shared, 2 * arena_bytes<float>(groups * all_slots * dim)),
             std::max({routing.per_worker, mixing, BankType::scratch_bytes(block)})};
@@ -121,7 +134,8 @@ class SoftMlp {
   /// Makes room in a routing for such a batch.
   static void reserve(Routing& routing, const RoutingOptions&, Index images, Index tokens_per_image) {
     const Index weights = images * tokens_per_image * all_slots;
-    if (routing.soft.dispatch.size() < weights) routing.soft.dispatch = routing.soft.combine = AlignedBuffer<float>(weights);
+    if (routing.soft.dispatch.size() < weights)
+      routing.soft.dispatch = routing.soft.combine = AlignedBuffer<float>(weights);
   }
 
   void forward(const BlockRows& rows, Context& context) const {
@@ -135,7 +149,8 @@ class SoftMlp {
     const MatrixView inputs(workspace.shared().take<float>(slot_rows * dim), slot_rows, dim);
     const MatrixView outputs(workspace.shared().take<float>(slot_rows * dim), slot_rows, dim);
     const bool bf16 = context.routing.bf16_dispatch;
-    workspace.parallel(plan.groups, [&](Index g, Arena& arena) { dispatch_group(plan, g, rows.x, bf16, inputs, arena); });
+    workspace.parallel(plan.groups,
+                       [&](Index g, Arena& arena) { dispatch_group(plan, g, rows.x, bf16, inputs, arena); });
     run_bank(plan.groups, inputs, outputs, bf16, workspace);
     context.count_expert_rows(slot_rows);
     workspace.parallel(plan.groups, [&](Index g, Arena& arena) { combine_group(plan, g, outputs, rows, arena); });
@@ -149,17 +164,22 @@ class SoftMlp {
 
  private:
   // Row of slot `slot` of expert `expert` in group g: experts first, so that each expert's rows are consecutive.
-  static Index slot_row(Index groups, Index g, Index slot) { return (slot / slots * groups + g) * slots + slot % slots; }
+  static Index slot_row(Index groups, Index g, Index slot) {
+    return (slot / slots * groups + g) * slots + slot % slots;
+  }
 
-  static void dispatch_group(const SoftPlan& plan, Index g, ConstMatrixView x, bool bf16, MatrixView inputs, Arena& arena) {
+  static void dispatch_group(const SoftPlan& plan, Index g, ConstMatrixView x, bool bf16, MatrixView inputs,
+                             Arena& arena) {
     const Index group = plan.group;
     float* tokens = arena.take<float>(group * dim);
     for (Index token = 0; token < group; ++token) std::copy_n(x.row_data(g * group + token), dim, tokens + token * dim);
     if (bf16) simd::round_row_to_bf16(tokens, group * dim);
-    const simd::PackedView packed = simd::pack(tokens, dim, group, dim, arena.take<float>(simd::packed_size(group, dim)));
+    const simd::PackedView packed =
+        simd::pack(tokens, dim, group, dim, arena.take<float>(simd::packed_size(group, dim)));
     const ConstMatrixView weights = plan.dispatch_of(g);
     for (Index slot = 0; slot < all_slots; slot += slots)
-      simd::gemm(slots, weights.row_data(slot), group, packed, {}, inputs.row_data(slot_row(plan.groups, g, slot)), dim);
+      simd::gemm(slots, weights.row_data(slot), group, packed, {}, inputs.row_data(slot_row(plan.groups, g, slot)),
+                 dim);
   }
 
   void run_bank(Index groups, ConstMatrixView inputs, MatrixView outputs, bool bf16, Workspace& workspace) const {
@@ -174,11 +194,13 @@ class SoftMlp {
     });
   }
 
-  static void combine_group(const SoftPlan& plan, Index g, ConstMatrixView outputs, const BlockRows& rows, Arena& arena) {
+  static void combine_group(const SoftPlan& plan, Index g, ConstMatrixView outputs, const BlockRows& rows,
+                            Arena& arena) {
     float* slot_outputs = arena.take<float>(all_slots * dim);
     for (Index slot = 0; slot < all_slots; ++slot)
       std::copy_n(outputs.row_data(slot_row(plan.groups, g, slot)), dim, slot_outputs + slot * dim);
-    const simd::PackedView packed = simd::pack(slot_outputs, dim, all_slots, dim, arena.take<float>(simd::packed_size(all_slots, dim)));
+    const simd::PackedView packed =
+        simd::pack(slot_outputs, dim, all_slots, dim, arena.take<float>(simd::packed_size(all_slots, dim)));
     const MatrixView stream = rows.stream.rows_of(g * plan.group, plan.group);
     const simd::Epilogue epilogue{.scale = rows.scale, .residual = stream.data(), .residual_stride = stream.stride()};
     simd::gemm(plan.group, plan.combine_of(g).data(), all_slots, packed, epilogue, stream.data(), stream.stride());

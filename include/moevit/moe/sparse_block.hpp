@@ -7,7 +7,8 @@
 
 namespace moevit {
 
-/// norm, attention, +, norm, experts, +. `Sparse` is a SparseMlp or a SoftMlp. The router sees the normalised tokens, as the experts do.
+/// norm, attention, +, norm, experts, +. `Sparse` is a SparseMlp or a SoftMlp. The router sees the normalised tokens,
+/// as the experts do.
 template <VitConfig config, class Sparse>
 class SparseBlock : public BlockBase<config> {
   static_assert(Sparse::dim == config.dim, "SparseBlock: the experts must have the model's width dim");

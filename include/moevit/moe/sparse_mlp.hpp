@@ -8,8 +8,8 @@ namespace moevit {
 
 /// The input of a block's MLP or experts, and where its output is added.
 struct BlockRows {
-  ConstMatrixView x;       // normalised tokens, (images * copies * tokens_per_image) x D
-  MatrixView stream;       // residual stream, += scale * output
+  ConstMatrixView x;             // normalised tokens, (images * copies * tokens_per_image) x D
+  MatrixView stream;             // residual stream, += scale * output
   const float* scale = nullptr;  // layer scale, or null
   Index images = 0;
   Index tokens_per_image = 0;
@@ -27,7 +27,9 @@ struct BlockRows {
 template <class RouterType, class BankType, MoeConfig moe = MoeConfig{.experts = RouterType::experts}>
 class SparseMlp {
   static_assert(Router<RouterType>, "SparseMlp: the router must have dim, experts, scope and route(request, routing)");
-  static_assert(Bank<BankType>, "SparseMlp: the bank must have dim, block_rows, scratch_bytes(rows), experts() and forward(expert, x, y, arena)");
+  static_assert(
+      Bank<BankType>,
+      "SparseMlp: the bank must have dim, block_rows, scratch_bytes(rows), experts() and forward(expert, x, y, arena)");
   static_assert(RouterType::dim == BankType::dim, "SparseMlp: router and experts must have the same width");
 
  public:
@@ -67,13 +69,13 @@ class SparseMlp {
   void forward(const BlockRows& rows, Context& context) const {
     Workspace& workspace = context.workspace();
     Routing& routing = context.routing_of(rows.block);
-    if constexpr (scope == RouterScope::block)
-      router_.route(rows.request(context), routing);
+    if constexpr (scope == RouterScope::block) router_.route(rows.request(context), routing);
     const Arena::Scope scope_of_outputs(workspace.shared());
     const SparsePlan& plan = routing.plan;
     const MatrixView outputs(workspace.shared().take<float>(plan.rows() * dim), plan.rows(), dim);
     ExpertTask* tasks = workspace.shared().take<ExpertTask>(experts + plan.rows());
-    context.count_expert_rows(run_experts(plan, bank_, rows.x, outputs, context.routing.bf16_dispatch, tasks, workspace));
+    context.count_expert_rows(
+        run_experts(plan, bank_, rows.x, outputs, context.routing.bf16_dispatch, tasks, workspace));
     combine(plan, outputs, rows.scale, rows.stream, workspace);
   }
 

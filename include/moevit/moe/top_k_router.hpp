@@ -10,9 +10,10 @@
 
 namespace moevit {
 
-/// Softmax over blocks of columns: row r uses the `experts / members` columns of its member, the others get 0. The rows of the
-/// stream are (image, member, token); members = 1 is the plain softmax.
-inline void member_softmax(ConstMatrixView logits, Index members, Index tokens_per_image, MatrixView gates, Workspace& workspace) {
+/// Softmax over blocks of columns: row r uses the `experts / members` columns of its member, the others get 0. The rows
+/// of the stream are (image, member, token); members = 1 is the plain softmax.
+inline void member_softmax(ConstMatrixView logits, Index members, Index tokens_per_image, MatrixView gates,
+                           Workspace& workspace) {
   if (members == 1) return softmax_gates(logits, gates, workspace);
   const Index own = logits.cols() / members;
   for (Index row = 0; row < logits.rows(); ++row) {
@@ -23,7 +24,8 @@ inline void member_softmax(ConstMatrixView logits, Index members, Index tokens_p
 }
 
 /// Logits (or random ones), noise if asked for, and gates of a request, left in `routing`.
-inline void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, const float* bias, Index members, Routing& routing) {
+inline void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, const float* bias, Index members,
+                         Routing& routing) {
   const Index experts = kernel.cols, rows = request.tokens.rows();
   routing.resize(rows, experts);
   if (request.wants_random())
@@ -32,63 +34,69 @@ inline void score_tokens(const RouteRequest& request, const simd::PackedView& ke
     router_logits(request.tokens, kernel, bias, routing.logits(), request.workspace);
   const RoutingOptions& options = request.options;
   if (options.noise_std != 0) {
-    if (!options.noise) fail("router of block ", request.block, ": expected a noise source for noise_std ", options.noise_std, ", found none");
+    if (!options.noise)
+      fail("router of block ", request.block, ": expected a noise source for noise_std ", options.noise_std,
+           ", found none");
     routing.resize_noisy();
     const MatrixView noisy = routing.noisy_logits();
-    const std::span<float> unit(routing.gates().data(), static_cast<std::size_t>(rows * experts));  // free until the softmax
+    const std::span<float> unit(routing.gates().data(),
+                                static_cast<std::size_t>(rows * experts));  // free until the softmax
     options.noise->fill(request.block, unit);
     add_noise(routing.logits(), unit, options.noise_std, experts / members, noisy);
   }
-  const ConstMatrixView scored = options.noise_std != 0 ? ConstMatrixView(routing.noisy_logits()) : ConstMatrixView(routing.logits());
+  const ConstMatrixView scored =
+      options.noise_std != 0 ? ConstMatrixView(routing.noisy_logits()) : ConstMatrixView(routing.logits());
   member_softmax(scored, members, request.tokens_per_image, routing.gates(), request.workspace);
   check_gates(routing.gates(), request.block);
 }
 
-/// Each token takes its k best experts: gates = softmax(x W + noise), no renormalisation unless asked for, W without bias.
-/// With members = M > 1 the experts are split in M blocks and each image copy uses its own (efficient ensembles, Allingham
-/// et al. 2022). Source: V-MoE (Riquelme et al. 2021), sections 2 and 3.
-template <Index dim_, Index experts_, Index members_ = 1>
-class TopKRouter {
-  static_assert(experts_ % members_ == 0, "TopKRouter: the experts must split evenly over the ensemble's members");
-
+/// What top-k and expert-choice routers share: one kernel D x E, no bias.
+template <Index dim_, Index experts_>
+class LinearRouter {
  public:
-  static constexpr Index members = members_;
   static constexpr Index dim = dim_;
   static constexpr Index experts = experts_;
   static constexpr RouterScope scope = RouterScope::block;
-  static constexpr Index parameter_count = dim * experts;
+
+  template <class Self, class Visit>
+  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+    Linear<dim, experts, false>::each_parameter(self.scores_, prefix, Role::router, visit);
+  }
+
+ protected:
+  Linear<dim, experts, false> scores_;
+};
+
+/// Each token takes its k best experts: gates = softmax(x W + noise), no renormalisation unless asked for, W without
+/// bias. With members = M > 1 the experts are split in M blocks and each image copy uses its own (efficient ensembles,
+/// Allingham et al. 2022). Source: V-MoE (Riquelme et al. 2021), sections 2 and 3.
+template <Index dim, Index experts, Index members_ = 1>
+class TopKRouter : public LinearRouter<dim, experts> {
+  static_assert(experts % members_ == 0, "TopKRouter: the experts must split evenly over the ensemble's members");
+
+ public:
+  static constexpr Index members = members_;
 
   /// Fills routing.plan. Within a group positions run over (image, token, member), so position modulo M is the member.
   void route(const RouteRequest& request, Routing& routing) const {
     if (request.options.selected > experts / members)
-      fail("router of block ", request.block, ": expected 1 to ", experts / members, " selected experts, found ", request.options.selected);
-    score_tokens(request, kernel_.kernel(), nullptr, members, routing);
+      fail("router of block ", request.block, ": expected 1 to ", experts / members, " selected experts, found ",
+           request.options.selected);
+    score_tokens(request, this->scores_.kernel(), nullptr, members, routing);
     const Index tokens = request.tokens_per_image;
-    assign_top_k(routing.gates(), request.group(), request.options, routing.plan, routing.scratch, [tokens](Index position) {
+    const auto row_of = [tokens](Index position) {
       if constexpr (members == 1) return position;
       const Index member = position % members, token = position / members % tokens, image = position / members / tokens;
       return (image * members + member) * tokens + token;
-    });
+    };
+    assign_top_k(routing.gates(), request.group(), request.options, routing.plan, routing.scratch, row_of);
   }
-
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
-    Linear<dim, experts, false>::each_parameter(self.kernel_, prefix, Role::router, visit);
-  }
-
- private:
-  Linear<dim, experts, false> kernel_;
 };
 
 /// Each expert takes its C best tokens of a group; a token may get 0 to E experts. Source: Zhou et al. 2022.
-template <Index dim_, Index experts_>
-class ExpertChoiceRouter {
+template <Index dim, Index experts>
+class ExpertChoiceRouter : public LinearRouter<dim, experts> {
  public:
-  static constexpr Index dim = dim_;
-  static constexpr Index experts = experts_;
-  static constexpr RouterScope scope = RouterScope::block;
-  static constexpr Index parameter_count = dim * experts;
-
   /// Choices that are made of `images` images.
   static constexpr Index choices(const RoutingOptions& options, Index images, Index tokens_per_image) {
     const Index group = tokens_per_group(options, images, tokens_per_image);
@@ -96,17 +104,9 @@ class ExpertChoiceRouter {
   }
 
   void route(const RouteRequest& request, Routing& routing) const {
-    score_tokens(request, kernel_.kernel(), nullptr, 1, routing);
+    score_tokens(request, this->scores_.kernel(), nullptr, 1, routing);
     assign_expert_choice(routing.gates(), request.group(), request.options, routing.plan, routing.scratch);
   }
-
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
-    Linear<dim, experts, false>::each_parameter(self.kernel_, prefix, Role::router, visit);
-  }
-
- private:
-  Linear<dim, experts, false> kernel_;
 };
 
 /// Each token takes k experts that a hash of the token draws; nothing is learned. For ablations.
@@ -116,7 +116,6 @@ class RandomRouter {
   static constexpr Index dim = dim_;
   static constexpr Index experts = experts_;
   static constexpr RouterScope scope = RouterScope::block;
-  static constexpr Index parameter_count = 0;
 
   void route(const RouteRequest& request, Routing& routing) const {
     routing.resize(request.tokens.rows(), experts);

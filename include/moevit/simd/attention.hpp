@@ -29,8 +29,8 @@ struct AttentionHead {
   float factor = 1.f;  // usually 1 / sqrt(width)
 };
 
-/// out[queries x width] = softmax(factor * q k^T) v. `scratch` has attention_scratch(tokens, width) floats on a cache line.
-/// A row of the result depends on its query and all keys and values only, not on how many queries there are.
+/// out[queries x width] = softmax(factor * q k^T) v. `scratch` has attention_scratch(tokens, width) floats on a cache
+/// line. A row of the result depends on its query and all keys and values only, not on how many queries there are.
 template <class Arch = DefaultArch>
 void attention_head(const AttentionHead& head, float* scratch, float* out, Index out_stride) {
   const PackedView keys = pack_transposed<Arch>(head.key, head.stride, head.width, head.tokens, scratch);

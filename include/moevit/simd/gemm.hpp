@@ -1,9 +1,9 @@
 /// y = epilogue(x W) with W in panels.
 ///
 /// How it works: a tile of `rows` x one panel is summed in registers over all of k, in rising order with one
-/// accumulator per output and fused multiply-adds. So an output depends only on its row of x and its column of W, never on
-/// how many rows there are or how they are cut, which is what makes results the same for any batch and any thread count.
-/// The tile then passes through the epilogue while it lies in the L1 cache and is written to y.
+/// accumulator per output and fused multiply-adds. So an output depends only on its row of x and its column of W, never
+/// on how many rows there are or how they are cut, which is what makes results the same for any batch and any thread
+/// count. The tile then passes through the epilogue while it lies in the L1 cache and is written to y.
 #pragma once
 
 #include <moevit/simd/activation.hpp>
@@ -14,8 +14,8 @@
 
 namespace moevit::simd {
 
-/// What happens to a product on its way out: y = residual + scale * activation(x W + bias). Null pointers leave a step out.
-/// Vectors have one float per column and are padded to whole panels.
+/// What happens to a product on its way out: y = residual + scale * activation(x W + bias). Null pointers leave a step
+/// out. Vectors have one float per column and are padded to whole panels.
 struct Epilogue {
   const float* bias = nullptr;
   const Activation* activation = nullptr;
@@ -66,7 +66,8 @@ using MultiplyTile = void (*)(const float*, Index, const float*, Index, float*);
 template <class Arch, int vectors>
 inline constexpr auto tile_kernels = []<int... r>(std::integer_sequence<int, r...>) {
   return std::array<MultiplyTile, sizeof...(r)>{&multiply_tile<Arch, r + 1, vectors>...};
-}(std::make_integer_sequence<int, static_cast<int>(tile_rows<Arch>)>{});
+}
+(std::make_integer_sequence<int, static_cast<int>(tile_rows<Arch>)>{});
 
 /// Applies the epilogue to `width` columns of a tile from column `first` on and writes `valid` of them to y.
 template <class Arch, class Activate>
@@ -107,8 +108,9 @@ void finish_tile(const float* tile, Index rows, Index panel, Index first, Index 
 
 }  // namespace detail
 
-/// y[rows x w.cols] = epilogue(x[rows x w.rows] W). Strides are in floats. x and y must not overlap; the epilogue's residual
-/// may be y. Rows are cut into tiles of nearly equal height (197 rows are 15 tiles of 13 and 14, not 14 and a rest of 1).
+/// y[rows x w.cols] = epilogue(x[rows x w.rows] W). Strides are in floats. x and y must not overlap; the epilogue's
+/// residual may be y. Rows are cut into tiles of nearly equal height (197 rows are 15 tiles of 13 and 14, not 14 and a
+/// rest of 1).
 template <class Arch = DefaultArch>
 void gemm(Index rows, const float* x, Index x_stride, const PackedView& w, const Epilogue& epilogue, float* y,
           Index y_stride) {

@@ -23,8 +23,8 @@ float sum_over_row(const float* x, Index count, Visit visit) {
 
 }  // namespace detail
 
-/// y = (x - mean) / sqrt(variance + epsilon) * scale + bias with the variance of the row itself (divided by count), in two passes.
-/// bias may be null. y may be x. The order of the sums depends on count alone.
+/// y = (x - mean) / sqrt(variance + epsilon) * scale + bias with the variance of the row itself (divided by count), in
+/// two passes. bias may be null. y may be x. The order of the sums depends on count alone.
 template <class Arch = DefaultArch>
 void layer_norm_row(const float* x, Index count, const float* scale, const float* bias, float epsilon, float* y) {
   using B = Batch<Arch>;
