@@ -8,7 +8,9 @@ namespace {
 
 void run_block(const GoldenCase& golden) {
   auto block = TypeRegistry<AnyLayer>::instance().make(key_of(golden));
-  load_layer(*block, renamed_parameters(golden, [](const std::string& name) { return "Encoder/encoderblock_0/" + name; }), Naming::vmoe);
+  load_layer(*block,
+             renamed_parameters(golden, [](const std::string& name) { return "Encoder/encoderblock_0/" + name; }),
+             Naming::vmoe);
   const auto& moe = golden.config.at("moe");
   RouterSettings settings;
   StoredNoise noise({}, moe.is_null() ? 1 : moe.at("num_experts").get<Index>());

@@ -30,7 +30,8 @@ class CaseOutputs {
   void close(const std::string& output, const MatrixView& got) {
     if (!take(output)) return;
     std::vector<float> values;
-    for (Index row = 0; row < got.rows(); ++row) values.insert(values.end(), got.row_data(row), got.row_data(row) + got.cols());
+    for (Index row = 0; row < got.rows(); ++row)
+      values.insert(values.end(), got.row_data(row), got.row_data(row) + got.cols());
     expect_close(golden_, "outputs/" + output, values);
   }
   void close(const std::string& output, double got) {

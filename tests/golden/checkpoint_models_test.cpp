@@ -25,7 +25,9 @@ struct Checkpoint {
 
   Preprocessing preprocessing() const {
     const auto& config = json.at("config");
-    Preprocessing result{.height = config.at("image_size")[0], .width = config.at("image_size")[1], .channels = field<Index>(config, "channels", 3)};
+    Preprocessing result{.height = config.at("image_size")[0],
+                         .width = config.at("image_size")[1],
+                         .channels = field<Index>(config, "channels", 3)};
     result.mean = json.at("preprocessing").at("mean").get<std::vector<float>>();
     result.deviation = json.at("preprocessing").at("std").get<std::vector<float>>();
     return result;
@@ -96,33 +98,40 @@ void compare_rows(const Checkpoint& checkpoint, const std::string& tensor, std::
   REQUIRE(got.size() >= want.size());
   const WorstDifference worst = worst_difference(got.first(want.size()), want, logit_bound);
   std::cout << checkpoint.name() << ": " << tensor << " differ by at most " << worst.ratio * logit_bound << "\n";
-  INFO(checkpoint.name() << ": " << tensor << ", at " << worst.index << ": got " << worst.got << ", want " << worst.want);
+  INFO(checkpoint.name() << ": " << tensor << ", at " << worst.index << ": got " << worst.got << ", want "
+                         << worst.want);
   CHECK(worst.ratio <= 1.0);
 }
 
 /// First-64 logits of one setting ("" for nothing dropped).
-void compare_first_logits(const Checkpoint& checkpoint, const AnyModel& model, const TestSet& set, const std::string& tensor) {
+void compare_first_logits(const Checkpoint& checkpoint, const AnyModel& model, const TestSet& set,
+                          const std::string& tensor) {
   const std::size_t group = images_per_group(checkpoint, model), slash = tensor.find('/');
   const auto rows = static_cast<std::size_t>(checkpoint.outputs.at(tensor).shape[0]);
-  Context context = evaluation_context(checkpoint, model, slash == std::string::npos ? "no_drop" : tensor.substr(slash + 1));
+  Context context =
+      evaluation_context(checkpoint, model, slash == std::string::npos ? "no_drop" : tensor.substr(slash + 1));
   std::vector<float> router_logits;
   const auto keep_router = [&](std::size_t, std::size_t, const Context& used) {
     if (!checkpoint.is_mobile()) return;
     const ConstMatrixView view = used.routing_of(used.depth() - 1).logits();
     router_logits.insert(router_logits.end(), view.data(), view.data() + view.size());
   };
-  compare_rows(checkpoint, tensor, logits_of(model, set, (rows + group - 1) / group * group, group, context, keep_router));
-  if (checkpoint.outputs.find("router_logits_first_64")) compare_rows(checkpoint, "router_logits_first_64", router_logits);
+  compare_rows(checkpoint, tensor,
+               logits_of(model, set, (rows + group - 1) / group * group, group, context, keep_router));
+  if (checkpoint.outputs.find("router_logits_first_64"))
+    compare_rows(checkpoint, "router_logits_first_64", router_logits);
 }
 
 /// Where two lists of classes differ; prints every place. `allowed(image)` says whether rounding may do that.
 template <class Allowed>
-std::size_t count_wrong(const std::string& what, const std::vector<std::int32_t>& got, const std::vector<std::int32_t>& want, Allowed allowed) {
+std::size_t count_wrong(const std::string& what, const std::vector<std::int32_t>& got,
+                        const std::vector<std::int32_t>& want, Allowed allowed) {
   REQUIRE(got.size() == want.size());
   std::size_t wrong = 0;
   for (std::size_t image = 0; image < got.size(); ++image) {
     if (got[image] == want[image]) continue;
-    std::cout << what << ": image " << image << ": got " << got[image] << ", want " << want[image] << (allowed(image) ? " (almost a tie)" : "") << "\n";
+    std::cout << what << ": image " << image << ": got " << got[image] << ", want " << want[image]
+              << (allowed(image) ? " (almost a tie)" : "") << "\n";
     wrong += !allowed(image);
   }
   return wrong;
@@ -134,7 +143,8 @@ nlohmann::json expected_of(const Checkpoint& checkpoint, const std::string& sett
   if (setting == "no_drop") return evaluation.at("no_drop");
   const RoutingOptions options = evaluation_options(checkpoint, setting);
   for (const auto& entry : evaluation.at("capacity"))
-    if (entry.at("capacity_factor") == options.capacity_ratio && entry.at("batch_priority") == (options.priority == Priority::max_gate))
+    if (entry.at("capacity_factor") == options.capacity_ratio &&
+        entry.at("batch_priority") == (options.priority == Priority::max_gate))
       return entry;
   return {};
 }
@@ -143,16 +153,20 @@ nlohmann::json expected_of(const Checkpoint& checkpoint, const std::string& sett
 void compare_experts(const Checkpoint& checkpoint, const std::vector<std::int32_t>& experts) {
   const std::vector<float> margins = checkpoint.outputs.floats("router_margin");
   const auto close = [&](std::size_t image) { return margins[image] < logit_bound; };
-  CHECK(count_wrong(checkpoint.name() + " expert", experts, checkpoint.outputs.integers("expert"), close) == 0);
-  std::vector<Index> counts(checkpoint.json.at("evaluation").at("router").at("images_per_expert").size());
+  const auto want = checkpoint.outputs.integers("expert");
+  CHECK(count_wrong(checkpoint.name() + " expert", experts, want, close) == 0);
+  const auto listed = checkpoint.json.at("evaluation").at("router").at("images_per_expert").get<std::vector<Index>>();
+  std::vector<Index> counts(listed.size());
   for (const std::int32_t expert : experts) ++counts[static_cast<std::size_t>(expert)];
   std::cout << checkpoint.name() << ": images per expert";
   for (const Index count : counts) std::cout << " " << count;
   std::cout << "\n";
+  CHECK((counts == listed || experts != want));
 }
 
 /// All images in one setting: predictions, number of correct ones, slots per expert, experts of images.
-void compare_predictions(const Checkpoint& checkpoint, const AnyModel& model, const TestSet& set, const std::string& setting) {
+void compare_predictions(const Checkpoint& checkpoint, const AnyModel& model, const TestSet& set,
+                         const std::string& setting) {
   Context context = evaluation_context(checkpoint, model, setting);
   const nlohmann::json expected = expected_of(checkpoint, setting);
   REQUIRE(!expected.is_null());
@@ -170,10 +184,13 @@ void compare_predictions(const Checkpoint& checkpoint, const AnyModel& model, co
   const auto want = checkpoint.outputs.integers("predictions/" + setting);
   const bool routed = checkpoint.outputs.find("router_margin") != nullptr;
   const std::vector<float> router_margins = routed ? checkpoint.outputs.floats("router_margin") : margins;
-  const auto close = [&](std::size_t image) { return margins[image] < logit_bound || router_margins[image] < logit_bound; };
+  const auto close = [&](std::size_t image) {
+    return margins[image] < logit_bound || router_margins[image] < logit_bound;
+  };
   const std::size_t wrong = count_wrong(checkpoint.name() + " " + setting, got, want, close);
   const std::size_t correct = count_equal(got, set.labels), different = set.size() - count_equal(got, want);
-  std::cout << checkpoint.name() << " " << setting << ": " << correct << " of " << set.size() << " correct, " << different << " predictions differ\n";
+  std::cout << checkpoint.name() << " " << setting << ": " << correct << " of " << set.size() << " correct, "
+            << different << " predictions differ\n";
   // With a limited capacity, gates that almost tie may change who is dropped: the reference's notes allow two images.
   CHECK(wrong <= (setting == "no_drop" ? 0u : 2u));
   CHECK(std::abs(static_cast<Index>(correct) - expected.at("correct").get<Index>()) <= static_cast<Index>(different));
@@ -203,6 +220,7 @@ TEST_CASE("checkpoints: every prediction on all test images", "[large]") {
     const auto model = checkpoint.model();
     const std::string prefix = "predictions/";
     for (const StoredTensor& tensor : checkpoint.outputs.tensors())
-      if (tensor.name.starts_with(prefix)) compare_predictions(checkpoint, *model, *set, tensor.name.substr(prefix.size()));
+      if (tensor.name.starts_with(prefix))
+        compare_predictions(checkpoint, *model, *set, tensor.name.substr(prefix.size()));
   }
 }

@@ -10,9 +10,12 @@ namespace {
 std::unique_ptr<AnyLayer> loaded_layer(const GoldenCase& golden) {
   auto layer = TypeRegistry<AnyLayer>::instance().make(key_of(golden));
   const bool of_model = golden.kind == "per_image_layer";
-  load_layer(*layer, renamed_parameters(golden, [&](const std::string& name) {
-               return (of_model && name.starts_with("Router/") ? "Encoder/" : "Encoder/encoderblock_0/Moe/") + name;
-             }),
+  load_layer(*layer,
+             renamed_parameters(
+                 golden,
+                 [&](const std::string& name) {
+                   return (of_model && name.starts_with("Router/") ? "Encoder/" : "Encoder/encoderblock_0/Moe/") + name;
+                 }),
              Naming::vmoe);
   return layer;
 }
@@ -32,7 +35,8 @@ void run_moe_layer(const GoldenCase& golden) {
   CaseOutputs outputs(golden);
   const AuxiliaryLosses losses = compare_router(outputs, "Router/", batch, has_stable_slots(golden));
   outputs.close("y", result.y, settings.options.bf16_dispatch);
-  outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")) + losses.sum(), settings.options.bf16_dispatch);
+  outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")) + losses.sum(),
+                settings.options.bf16_dispatch);
   outputs.finish();
 }
 
@@ -41,7 +45,8 @@ std::vector<float> dispatch_weights(const SoftPlan& plan) {
   std::vector<float> weights;
   for (Index group = 0; group < plan.groups; ++group)
     for (Index token = 0; token < plan.group; ++token)
-      for (Index slot = 0; slot < plan.experts * plan.slots; ++slot) weights.push_back(plan.dispatch_of(group)(slot, token));
+      for (Index slot = 0; slot < plan.experts * plan.slots; ++slot)
+        weights.push_back(plan.dispatch_of(group)(slot, token));
   return weights;
 }
 
@@ -54,7 +59,8 @@ void run_soft_layer(const GoldenCase& golden) {
   CHECK(plan.slots == golden.config.at("slots_per_expert").get<Index>());
   CaseOutputs outputs(golden);
   outputs.close("dispatch_weights", dispatch_weights(plan));
-  outputs.close("combine_weights", std::span(plan.combine.data(), static_cast<std::size_t>(plan.groups * plan.group * plan.experts * plan.slots)));
+  outputs.close("combine_weights", std::span(plan.combine.data(), static_cast<std::size_t>(plan.groups * plan.group *
+                                                                                           plan.experts * plan.slots)));
   outputs.close("y", result.y);
   outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")));
   options.bf16_dispatch = true;
@@ -63,7 +69,8 @@ void run_soft_layer(const GoldenCase& golden) {
 }
 
 /// Experts and gates of the k choices of every row that the router saw: tokens, or images of `tokens_per_row` tokens.
-void compare_choices(CaseOutputs& outputs, const Routing& routing, Index tokens_per_row, const char* gate_name, bool of_plan) {
+void compare_choices(CaseOutputs& outputs, const Routing& routing, Index tokens_per_row, const char* gate_name,
+                     bool of_plan) {
   std::vector<std::int32_t> experts;
   std::vector<float> gates;
   for (const Choice& choice : routing.plan.choices()) {
@@ -73,8 +80,10 @@ void compare_choices(CaseOutputs& outputs, const Routing& routing, Index tokens_
   }
   outputs.equal("expert", experts);
   outputs.close(gate_name, gates);
-  outputs.close("gates", std::span<const float>(routing.gates().data(), static_cast<std::size_t>(routing.gates().size())));
-  outputs.close("logits", std::span<const float>(routing.logits().data(), static_cast<std::size_t>(routing.logits().size())));
+  outputs.close("gates",
+                std::span<const float>(routing.gates().data(), static_cast<std::size_t>(routing.gates().size())));
+  outputs.close("logits",
+                std::span<const float>(routing.logits().data(), static_cast<std::size_t>(routing.logits().size())));
 }
 
 void run_per_image_layer(const GoldenCase& golden) {
@@ -86,8 +95,9 @@ void run_per_image_layer(const GoldenCase& golden) {
   CaseOutputs outputs(golden);
   compare_choices(outputs, routing, golden.shape("inputs/x")[1], "weight", false);
   const auto rows = static_cast<std::size_t>(routing.logits().rows());
-  const double super_class_loss = cross_entropy({routing.logits().data(), static_cast<std::size_t>(routing.logits().size())},
-                                                golden.integers("inputs/super_class"), rows);
+  const double super_class_loss =
+      cross_entropy({routing.logits().data(), static_cast<std::size_t>(routing.logits().size())},
+                    golden.integers("inputs/super_class"), rows);
   outputs.close("super_class_loss", super_class_loss);
   outputs.close("y", result.y);
   const double weight = golden.config.at("super_class_loss_weight");

@@ -14,7 +14,8 @@ TEST_CASE("golden: aux_losses") {
     const double deviation = golden.config.at("noise_std").get<double>() / static_cast<double>(experts);
     CaseOutputs outputs(golden);
     outputs.close("importance_loss", importance_loss(view_of(softmax_rows(logits))));
-    outputs.close("load_loss", load_loss(view_of(logits), view_of(noisy), golden.config.at("num_selected_experts"), deviation));
+    outputs.close("load_loss",
+                  load_loss(view_of(logits), view_of(noisy), golden.config.at("num_selected_experts"), deviation));
     outputs.close("gshard_loss", gshard_loss(view_of(softmax_rows(logits))));
     outputs.close("gshard_loss_noisy", gshard_loss(view_of(softmax_rows(noisy))));
     outputs.finish();

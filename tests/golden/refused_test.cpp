@@ -13,7 +13,8 @@ void route_as_configured(const std::string& kind, const nlohmann::json& config) 
   RouterSettings settings = read_router(config, true);
   if (!config.contains("dispatcher")) read_dispatcher(config, settings.options);
   if (config.contains("ceil_or_round"))
-    settings.options.capacity_rounding = config["ceil_or_round"] == "round" ? CapacityRounding::round : CapacityRounding::ceil;
+    settings.options.capacity_rounding =
+        config["ceil_or_round"] == "round" ? CapacityRounding::round : CapacityRounding::ceil;
   if (config.contains("multiple_of")) settings.options.capacity_multiple = field<Index>(config, "multiple_of", 0);
   const Index experts = field<Index>(config, "num_experts", 4), tokens = field<Index>(config, "num_tokens", 8);
   settings.options.group_tokens = field<Index>(config, "group_size", tokens);

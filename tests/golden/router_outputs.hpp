@@ -42,7 +42,8 @@ std::vector<T> by_expert(const RoutedBatch& batch, T empty, Of of) {
   const std::vector<Index> positions = batch.positions_by_row();
   for (const Choice& choice : batch.plan().choices())
     if (choice.slot >= 0)
-      values[static_cast<std::size_t>(positions[static_cast<std::size_t>(choice.token)] * batch.experts() + choice.expert)] = of(choice);
+      values[static_cast<std::size_t>(positions[static_cast<std::size_t>(choice.token)] * batch.experts() +
+                                      choice.expert)] = of(choice);
   return values;
 }
 
@@ -53,7 +54,8 @@ inline std::vector<float> combine_weights(const RoutedBatch& batch) {
 /// Slots by position and expert. Where the reference's own slot numbers do not stand a change by rounding
 /// (`same_slots` false), only what was kept is compared.
 inline void compare_slots(CaseOutputs& outputs, const std::string& name, const RoutedBatch& batch, bool same_slots) {
-  std::vector<std::int32_t> slots = by_expert(batch, std::int32_t{-1}, [](const Choice& choice) { return choice.slot; });
+  std::vector<std::int32_t> slots =
+      by_expert(batch, std::int32_t{-1}, [](const Choice& choice) { return choice.slot; });
   if (same_slots || !outputs.take(name)) return outputs.equal(name, slots);
   const std::vector<std::int32_t> want = outputs.golden().integers("outputs/" + name);
   INFO(outputs.golden().name << ": " << name << ", kept or not");

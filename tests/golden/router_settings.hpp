@@ -77,7 +77,8 @@ class StoredNoise : public NoiseSource {
   void fill(int block, std::span<float> values) override {
     const std::vector<float>& stored = values_.at(block);
     const Index own = experts_ / order_.members, positions = std::ssize(values) / experts_;
-    if (std::ssize(stored) != positions * own) fail("noise: expected ", positions * own, " values, found ", stored.size());
+    if (std::ssize(stored) != positions * own)
+      fail("noise: expected ", positions * own, " values, found ", stored.size());
     std::fill(values.begin(), values.end(), 0.f);
     for (Index position = 0; position < positions; ++position)
       std::copy_n(stored.begin() + position * own, own,

@@ -72,8 +72,8 @@ void run_top_k(const GoldenCase& golden) {
   outputs.finish();
 }
 
-/// What the reference reports about a group of expert choice: experts per token, smallest and largest chosen gate, share
-/// of the tokens with at least 1, 2, 4, ... experts.
+/// What the reference reports about a group of expert choice: experts per token, smallest and largest chosen gate,
+/// share of the tokens with at least 1, 2, 4, ... experts.
 void compare_metrics(CaseOutputs& outputs, const RoutedBatch& batch) {
   std::vector<std::int32_t> fewest, most;
   std::vector<float> smallest, largest;
@@ -116,7 +116,9 @@ void run_expert_choice(const GoldenCase& golden) {
   CHECK(routing.plan.capacity() == golden.config.at("capacity").get<Index>());
   CaseOutputs outputs(golden);
   outputs.close("gates", routing.gates());
-  outputs.equal("item", of_choices<std::int32_t>(routing.plan, [group](const Choice& choice) { return choice.token % static_cast<std::int32_t>(group); }));
+  outputs.equal("item", of_choices<std::int32_t>(routing.plan, [group](const Choice& choice) {
+                  return choice.token % static_cast<std::int32_t>(group);
+                }));
   outputs.close("weight", of_choices<float>(routing.plan, [](const Choice& choice) { return choice.gate; }));
   compare_router(outputs, "", batch, has_stable_slots(golden));
   compare_metrics(outputs, batch);
@@ -124,8 +126,8 @@ void run_expert_choice(const GoldenCase& golden) {
   outputs.finish();
 }
 
-/// The row of a group's slot in the reference's buffer of one expert. When the number of groups is a multiple of the number
-/// of experts, groups lie in the order of its layout over several devices.
+/// The row of a group's slot in the reference's buffer of one expert. When the number of groups is a multiple of the
+/// number of experts, groups lie in the order of its layout over several devices.
 Index buffer_row(Index group, Index slot, Index groups, Index experts, Index capacity) {
   if (groups % experts != 0) return group * capacity + slot;
   const Index a = group / (groups / experts), b = group % (groups / experts);
@@ -161,7 +163,8 @@ void run_dispatch(const GoldenCase& golden) {
   const Shape& shape = golden.shape("inputs/gates");
   const std::vector<float> gates = golden.floats("inputs/gates"), x = golden.floats("inputs/x");
   Routing routing;
-  assign_top_k(ConstMatrixView(gates.data(), shape[0] * shape[1], shape[2]), shape[1], settings.options, routing.plan, routing.scratch);
+  assign_top_k(ConstMatrixView(gates.data(), shape[0] * shape[1], shape[2]), shape[1], settings.options, routing.plan,
+               routing.scratch);
   const RoutedBatch batch{routing, settings, {}, shape[1]};
   CHECK(routing.plan.capacity() == golden.config.at("capacity").get<Index>());
   CaseOutputs outputs(golden);

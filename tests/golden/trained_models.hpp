@@ -25,7 +25,8 @@ struct TestSet {
       : image_values(static_cast<std::size_t>(float_count(preprocessing))) {
     images.resize(static_cast<std::size_t>(dataset.size()) * image_values);
     for (Index image = 0; image < dataset.size(); ++image) {
-      dataset.read(image, preprocessing, std::span(images).subspan(static_cast<std::size_t>(image) * image_values, image_values));
+      dataset.read(image, preprocessing,
+                   std::span(images).subspan(static_cast<std::size_t>(image) * image_values, image_values));
       labels.push_back(static_cast<std::int32_t>(dataset.label(image)));
     }
   }
@@ -36,10 +37,12 @@ struct TestSet {
 inline std::optional<TestSet> fashion_mnist(const Preprocessing& preprocessing) {
 #ifdef MOEVIT_FASHION_MNIST_DIR
   const std::filesystem::path directory = MOEVIT_FASHION_MNIST_DIR;
-  return TestSet(IdxDataset(directory / "t10k-images-idx3-ubyte.gz", directory / "t10k-labels-idx1-ubyte.gz"), preprocessing);
+  return TestSet(IdxDataset(directory / "t10k-images-idx3-ubyte.gz", directory / "t10k-labels-idx1-ubyte.gz"),
+                 preprocessing);
 #else
   (void)preprocessing;
-  if (std::getenv("CI") != nullptr) throw std::runtime_error("Fashion-MNIST (Debian package dataset-fashion-mnist) was not found while configuring");
+  if (std::getenv("CI") != nullptr)
+    throw std::runtime_error("Fashion-MNIST (Debian package dataset-fashion-mnist) was not found while configuring");
   std::cout << "skipped: needs Fashion-MNIST (Debian package dataset-fashion-mnist)\n";
   return std::nullopt;
 #endif
@@ -49,7 +52,8 @@ inline Index hardware_threads() { return std::max<Index>(1, static_cast<Index>(s
 
 /// Logits of the first `count` images, `batch` at a time; after each batch `seen(first image, images, context)`.
 template <class Seen>
-std::vector<float> logits_of(const AnyModel& model, const TestSet& set, std::size_t count, std::size_t batch, Context& context, Seen seen) {
+std::vector<float> logits_of(const AnyModel& model, const TestSet& set, std::size_t count, std::size_t batch,
+                             Context& context, Seen seen) {
   const auto classes = static_cast<std::size_t>(model.description().vit.outputs());
   std::vector<float> logits(count * classes);
   for (std::size_t first = 0; first < count; first += batch) {

@@ -1,5 +1,5 @@
-/// Models and layers of compile-time configurations behind run-time interfaces. Each generated source registers one type
-/// for the golden cases that have its configuration; this header keeps those sources small and quick to compile.
+/// Models and layers of compile-time configurations behind run-time interfaces. Each generated source registers one
+/// type for the golden cases that have its configuration; this header keeps those sources small and quick to compile.
 #pragma once
 
 #include <moevit/moe/residual_expert_bank.hpp>
@@ -90,7 +90,8 @@ class TypedSparseMlp : public AnyLayer {
   std::vector<Parameter> parameters() override { return detail::parameters_of(sparse_, "blocks.0.moe"); }
   ModelDescription description() const override { return {ModelFamily::custom, {}, Sparse::defaults}; }
   Context run(const LayerInput& input, MatrixView y) const override {
-    Context context = detail::layer_context(Sparse::scratch(input.options, input.images, input.tokens_per_image), input);
+    Context context =
+        detail::layer_context(Sparse::scratch(input.options, input.images, input.tokens_per_image), input);
     y.setZero();
     sparse_.forward({input.x, y, nullptr, input.images, input.tokens_per_image, Sparse::copies, 0}, context);
     return context;
@@ -114,7 +115,8 @@ class TypedPerImageMlp : public AnyLayer {
   ModelDescription description() const override { return {ModelFamily::mobile_vmoe, {}, Sparse::defaults}; }
   Context run(const LayerInput& input, MatrixView y) const override {
     const ScratchBytes experts = Sparse::scratch(input.options, input.images, input.tokens_per_image);
-    Context context = detail::layer_context(one_after_the_other(experts, {RouterType::scratch_bytes(input.images), 0}), input);
+    Context context =
+        detail::layer_context(one_after_the_other(experts, {RouterType::scratch_bytes(input.images), 0}), input);
     const BlockRows rows{input.x, y, nullptr, input.images, input.tokens_per_image, 1, 0};
     router_.route(rows.request(context), context.routing_of(0));
     y.setZero();
@@ -131,7 +133,8 @@ class TypedPerImageMlp : public AnyLayer {
 template <VitConfig vit, class Sparse = Dense>
 class TypedBlock : public AnyLayer {
   static constexpr bool dense = std::is_same_v<Sparse, Dense>;
-  using Block = typename std::conditional_t<dense, std::type_identity<DenseBlock<vit>>, std::type_identity<SparseBlock<vit, Sparse>>>::type;
+  using Block = typename std::conditional_t<dense, std::type_identity<DenseBlock<vit>>,
+                                            std::type_identity<SparseBlock<vit, Sparse>>>::type;
 
  public:
   std::vector<Parameter> parameters() override { return detail::parameters_of(block_, "blocks.0"); }
@@ -197,7 +200,8 @@ class TypeRegistry {
   std::unique_ptr<Any> make(const std::string& key) const {
     const auto found = makers_.find(key);
     if (found == makers_.end())
-      fail("no type was generated for ", key, "; configure the tests with MOEVIT_GOLDEN_DIR and MOEVIT_CHECKPOINT_DIR as they are run");
+      fail("no type was generated for ", key,
+           "; configure the tests with MOEVIT_GOLDEN_DIR and MOEVIT_CHECKPOINT_DIR as they are run");
     return found->second();
   }
 

@@ -19,7 +19,8 @@ inline std::string key_of(const std::filesystem::path& directory, const std::str
 inline std::string key_of(const GoldenCase& golden) { return key_of(golden.directory, golden.name); }
 
 /// The tensors below "params/" under other names; those that `rename` gives no name are left out.
-inline TensorFile renamed_parameters(const GoldenCase& golden, const std::function<std::string(const std::string&)>& rename) {
+inline TensorFile renamed_parameters(const GoldenCase& golden,
+                                     const std::function<std::string(const std::string&)>& rename) {
   std::vector<StoredTensor> tensors;
   for (StoredTensor tensor : golden.tensors.tensors()) {
     if (!tensor.name.starts_with("params/")) continue;
@@ -43,7 +44,8 @@ struct LayerResult {
 };
 
 /// Runs a layer on inputs/x, whose last axes are tokens and width; `copies` of each image follow each other.
-inline LayerResult run_layer(const GoldenCase& golden, const AnyLayer& layer, const RoutingOptions& options, Index copies = 1) {
+inline LayerResult run_layer(const GoldenCase& golden, const AnyLayer& layer, const RoutingOptions& options,
+                             Index copies = 1) {
   const Shape& shape = golden.shape("inputs/x");
   const std::vector<float> x = golden.floats("inputs/x");
   const Index width = shape.back(), tokens = shape[shape.size() - 2], rows = std::ssize(x) / width;
