@@ -97,10 +97,15 @@ class TopKRouter : public LinearRouter<dim, experts> {
 template <Index dim, Index experts>
 class ExpertChoiceRouter : public LinearRouter<dim, experts> {
  public:
-  /// Choices that are made of `images` images.
+  /// Most choices that can be made of `images` images: a bound that also stands where routing would refuse the capacity.
   static constexpr Index choices(const RoutingOptions& options, Index images, Index tokens_per_image) {
     const Index group = tokens_per_group(options, images, tokens_per_image);
-    return images * tokens_per_image / group * experts * resolve_capacity(options, group, experts, group);
+    Index capacity = group;
+    if (options.capacity > 0)
+      capacity = std::min(options.capacity, group);
+    else if (options.capacity_ratio * static_cast<double>(group) >= static_cast<double>(experts))
+      capacity = std::min(resolve_capacity(options, group, experts, group), group);
+    return images * tokens_per_image / group * experts * capacity;
   }
 
   void route(const RouteRequest& request, Routing& routing) const {
