@@ -33,7 +33,7 @@ void run_moe_layer(const GoldenCase& golden) {
   const RoutedBatch batch{result.routing(), settings, order, settings.options.group_tokens};
   if (golden.config.contains("capacity")) CHECK(batch.plan().capacity() == golden.config["capacity"].get<Index>());
   CaseOutputs outputs(golden);
-  const AuxiliaryLosses losses = compare_router(outputs, "Router/", batch, has_stable_slots(golden));
+  const LossesOfGroups losses = compare_router(outputs, "Router/", batch, has_stable_slots(golden));
   outputs.close("y", result.y, settings.options.bf16_dispatch);
   outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")) + losses.sum(),
                 settings.options.bf16_dispatch);

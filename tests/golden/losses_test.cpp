@@ -11,13 +11,15 @@ TEST_CASE("golden: aux_losses") {
     const std::vector<float> clean = golden.floats("inputs/logits"), noise = golden.floats("inputs/noise");
     const RowMajorMatrix logits = ConstMatrixView(clean.data(), tokens, experts);
     const RowMajorMatrix noisy = logits + ConstMatrixView(noise.data(), tokens, experts);
-    const double deviation = golden.config.at("noise_std").get<double>() / static_cast<double>(experts);
+    const Index selected = golden.config.at("num_selected_experts");
+    const ConstMatrixView no_noise(nullptr, 0, experts);
+    const AuxiliaryLosses losses =
+        auxiliary_losses(view_of(logits), view_of(noisy), selected, golden.config.at("noise_std"));
     CaseOutputs outputs(golden);
-    outputs.close("importance_loss", importance_loss(view_of(softmax_rows(logits))));
-    outputs.close("load_loss",
-                  load_loss(view_of(logits), view_of(noisy), golden.config.at("num_selected_experts"), deviation));
-    outputs.close("gshard_loss", gshard_loss(view_of(softmax_rows(logits))));
-    outputs.close("gshard_loss_noisy", gshard_loss(view_of(softmax_rows(noisy))));
+    outputs.close("importance_loss", losses.importance);
+    outputs.close("load_loss", losses.load);
+    outputs.close("gshard_loss", auxiliary_losses(view_of(logits), no_noise, selected, 0).gshard);
+    outputs.close("gshard_loss_noisy", losses.gshard);
     outputs.finish();
     ++run;
   }

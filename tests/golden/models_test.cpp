@@ -72,7 +72,7 @@ double compare_routing(CaseOutputs& outputs, const Context& context, const Route
     if (!context.is_sparse(block)) continue;
     const RoutedBatch batch{context.routing_of(block), settings, order, settings.options.group_tokens};
     const std::string path = "Encoder/encoderblock_" + std::to_string(block) + "/Moe/Router/";
-    const AuxiliaryLosses losses = compare_router(outputs, path, batch, has_stable_slots(outputs.golden()));
+    const LossesOfGroups losses = compare_router(outputs, path, batch, has_stable_slots(outputs.golden()));
     sums.resize(losses.total.size());
     for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += double{losses.total[i]};
   }

@@ -77,7 +77,7 @@ inline RowMajorMatrix member_rows(const RoutedBatch& batch, ConstMatrixView valu
 }
 
 /// Auxiliary losses by group and member.
-struct AuxiliaryLosses {
+struct LossesOfGroups {
   std::vector<float> importance, load, gshard, total;
 
   double sum() const {
@@ -87,44 +87,24 @@ struct AuxiliaryLosses {
   }
 };
 
-inline RowMajorMatrix softmax_rows(const RowMajorMatrix& logits) {
-  RowMajorMatrix gates(logits.rows(), logits.cols());
-  for (Index row = 0; row < logits.rows(); ++row)
-    simd::softmax_row(logits.data() + row * logits.cols(), logits.cols(), 1.f, gates.data() + row * gates.cols());
-  return gates;
-}
 inline ConstMatrixView view_of(const RowMajorMatrix& matrix) { return {matrix.data(), matrix.rows(), matrix.cols()}; }
 
-inline void add_losses(const RouterSettings& settings, const RowMajorMatrix& logits, const RowMajorMatrix* noisy,
-                       AuxiliaryLosses& losses) {
-  const AuxiliaryLossWeights& weights = settings.weights;
-  const RowMajorMatrix clean = softmax_rows(logits);
-  const double importance = importance_loss(view_of(clean));
-  const double gshard = gshard_loss(view_of(noisy ? softmax_rows(*noisy) : clean));
-  losses.importance.push_back(static_cast<float>(importance));
-  losses.gshard.push_back(static_cast<float>(gshard));
-  double total = 0;
-  if (weights.importance > 0) total += weights.importance * importance;
-  if (weights.gshard > 0) total += weights.gshard * gshard;
-  if (noisy) {
-    const double deviation = settings.options.noise_std / static_cast<double>(logits.cols());
-    const double load = load_loss(view_of(logits), view_of(*noisy), settings.options.selected, deviation);
-    losses.load.push_back(static_cast<float>(load));
-    if (weights.load > 0) total += weights.load * load;
-  }
-  losses.total.push_back(static_cast<float>(total));
-}
-
 /// The losses of every group and member; expert choice has none.
-inline AuxiliaryLosses auxiliary_losses(const RoutedBatch& batch) {
-  AuxiliaryLosses losses;
+inline LossesOfGroups losses_of_groups(const RoutedBatch& batch) {
+  LossesOfGroups losses;
   if (batch.settings.expert_choice) return losses;
   const bool has_noise = batch.routing.noisy_logits().rows() > 0;
   for (Index group = 0; group < batch.groups(); ++group)
     for (Index member = 0; member < batch.settings.members; ++member) {
       const RowMajorMatrix logits = member_rows(batch, batch.routing.logits(), group, member);
       const RowMajorMatrix noisy = has_noise ? member_rows(batch, batch.routing.noisy_logits(), group, member) : logits;
-      add_losses(batch.settings, logits, has_noise ? &noisy : nullptr, losses);
+      const AuxiliaryLosses group_losses =
+          auxiliary_losses(view_of(logits), has_noise ? view_of(noisy) : ConstMatrixView(nullptr, 0, logits.cols()),
+                           batch.settings.options.selected, batch.settings.options.noise_std, batch.settings.weights);
+      losses.importance.push_back(static_cast<float>(group_losses.importance));
+      losses.gshard.push_back(static_cast<float>(group_losses.gshard));
+      losses.total.push_back(static_cast<float>(group_losses.total));
+      if (has_noise) losses.load.push_back(static_cast<float>(group_losses.load));
     }
   return losses;
 }
@@ -141,9 +121,9 @@ inline std::vector<float> own_values(const RoutedBatch& batch, ConstMatrixView v
 }
 
 /// Compares everything a case has below outputs/`path`; returns the losses.
-inline AuxiliaryLosses compare_router(CaseOutputs& outputs, const std::string& path, const RoutedBatch& batch,
-                                      bool same_slots) {
-  const AuxiliaryLosses losses = auxiliary_losses(batch);
+inline LossesOfGroups compare_router(CaseOutputs& outputs, const std::string& path, const RoutedBatch& batch,
+                                     bool same_slots) {
+  const LossesOfGroups losses = losses_of_groups(batch);
   outputs.close(path + "logits", own_values(batch, batch.routing.logits()));
   outputs.close(path + "combine", combine_weights(batch));
   compare_slots(outputs, path + "slot_by_expert", batch, same_slots);

@@ -67,7 +67,7 @@ void run_top_k(const GoldenCase& golden) {
   CaseOutputs outputs(golden);
   outputs.close("gates", routing.gates());
   compare_choices(outputs, routing.plan);
-  const AuxiliaryLosses losses = compare_router(outputs, "", batch, has_stable_slots(golden));
+  const LossesOfGroups losses = compare_router(outputs, "", batch, has_stable_slots(golden));
   outputs.close("loss", combine_loss(golden, batch) + losses.sum());
   outputs.finish();
 }

@@ -4,6 +4,7 @@
 #include <moevit/core/error.hpp>
 #include <moevit/core/tensor.hpp>
 #include <moevit/moe/assign.hpp>
+#include <moevit/simd/softmax.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -88,5 +89,35 @@ struct AuxiliaryLossWeights {
   double load = 0.005;
   double gshard = 0;
 };
+
+/// The losses of a router over one group; `load` only with noise.
+struct AuxiliaryLosses {
+  double importance = 0;
+  double load = 0;
+  double gshard = 0;
+  double total = 0;  // weighted sum
+};
+
+/// All losses of a group from its logits (S x E, without noise) and noisy logits (S x E, or no rows without noise).
+/// noise_std is the router's; E the number of experts a token can choose from. Importance is of the clean gates, GShard
+/// of those that routed. A model adds this up over its sparse blocks and takes the mean over groups. Source: V-MoE's
+/// code.
+inline AuxiliaryLosses auxiliary_losses(ConstMatrixView logits, ConstMatrixView noisy, Index k, double noise_std,
+                                        const AuxiliaryLossWeights& weights = {}) {
+  RowMajorMatrix gates(logits.rows(), logits.cols());
+  const auto softmax = [&](ConstMatrixView source) {
+    for (Index row = 0; row < source.rows(); ++row)
+      simd::softmax_row(source.row_data(row), source.cols(), 1.f, gates.data() + row * gates.cols());
+    return ConstMatrixView(gates.data(), gates.rows(), gates.cols());
+  };
+  AuxiliaryLosses losses;
+  losses.importance = importance_loss(softmax(logits));
+  losses.gshard = gshard_loss(softmax(noisy.rows() ? noisy : logits));
+  if (noisy.rows()) losses.load = load_loss(logits, noisy, k, noise_std / static_cast<double>(logits.cols()));
+  if (weights.importance > 0) losses.total += weights.importance * losses.importance;
+  if (weights.gshard > 0) losses.total += weights.gshard * losses.gshard;
+  if (weights.load > 0) losses.total += weights.load * losses.load;
+  return losses;
+}
 
 }  // namespace moevit
