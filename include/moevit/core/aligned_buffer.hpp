@@ -13,6 +13,7 @@
 
 namespace moevit {
 
+/// Bytes of a cache line, to which buffers are aligned.
 inline constexpr std::size_t cache_line = 64;
 
 /// Owns `size` zero-initialised values that start on a cache line. Copies are deep.

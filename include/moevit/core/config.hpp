@@ -9,21 +9,23 @@
 
 namespace moevit {
 
+/// The nonlinearity of MLPs and experts.
 enum class Activation : unsigned char {
-  gelu_tanh,   // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): flax, V-MoE
-  gelu_erf,    // 0.5 x (1 + erf(x / sqrt 2)): timm, DeiT, Swin
-  gelu_quick,  // x sigmoid(1.702 x): CvT, CLIP
+  gelu_tanh,   ///< 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): flax, V-MoE
+  gelu_erf,    ///< 0.5 x (1 + erf(x / sqrt 2)): timm, DeiT, Swin
+  gelu_quick,  ///< x sigmoid(1.702 x): CvT, CLIP
   relu
 };
 
 /// What the classifier reads.
 enum class Head : unsigned char {
-  class_token,  // a learned token in front of the patches
-  first_token,  // token 0, without a class token ("0" in V-MoE)
-  mean,         // mean over the patch tokens ("gap")
-  map           // multi-head attention pooling with a learned probe
+  class_token,  ///< a learned token in front of the patches
+  first_token,  ///< token 0, without a class token ("0" in V-MoE)
+  mean,         ///< mean over the patch tokens ("gap")
+  map           ///< multi-head attention pooling with a learned probe
 };
 
+/// How tokens learn their place in the image.
 enum class Positions : unsigned char { learned, sincos2d, none };
 
 /// Normalises queries and keys over the head width, before the scaling by 1/sqrt(head width).
@@ -34,29 +36,29 @@ enum class FinalNorm : unsigned char { before_pooling, after_pooling };
 
 /// A vision transformer. Widths are numbers of floats; 0 means "as usual" where a comment says what that is.
 struct VitConfig {
-  Index image = 224;  // height of the image in pixels
-  Index patch = 16;   // height of a patch in pixels
+  Index image = 224;  ///< height of the image in pixels; width too unless image_width is given
+  Index patch = 16;   ///< height of a patch in pixels; width too unless patch_width is given
   Index channels = 3;
   Index dim = 192;
   Index depth = 12;
   Index heads = 3;
-  Index hidden = 768;        // of the MLPs
-  Index classes = 1000;      // 0: no classifier, features come out
-  Index image_width = 0;     // 0: square
-  Index patch_width = 0;     // 0: square
-  Index head_width = 0;      // 0: dim / heads
-  Index representation = 0;  // width of a tanh layer before the classifier ("pre_logits"); 0: none
+  Index hidden = 768;        ///< of the MLPs
+  Index classes = 1000;      ///< 0: no classifier, features come out
+  Index image_width = 0;     ///< 0: square
+  Index patch_width = 0;     ///< 0: square
+  Index head_width = 0;      ///< 0: dim / heads
+  Index representation = 0;  ///< width of a tanh layer before the classifier ("pre_logits"); 0: none
   Head head = Head::class_token;
-  bool unread_class_token = false;  // a class token that the mean head leaves out, as timm's global_pool="avg" has it
+  bool unread_class_token = false;  ///< a class token that the mean head leaves out, as timm's global_pool="avg" has it
   Positions positions = Positions::learned;
   Activation activation = Activation::gelu_tanh;
   QkNorm qk_norm = QkNorm::none;
   FinalNorm final_norm = FinalNorm::before_pooling;
   bool layer_scale = false;
   bool qkv_bias = true;
-  bool projection_bias = true;  // of the attention's output
+  bool projection_bias = true;  ///< of the attention's output
   bool mlp_bias = true;
-  float epsilon = 1e-6f;  // of every layer norm
+  float epsilon = 1e-6f;  ///< of every layer norm
 
   constexpr bool operator==(const VitConfig&) const = default;
 
@@ -82,7 +84,7 @@ struct Placement {
   enum class Rule : unsigned char { none, every, last, last_odd, list };
   Rule rule = Rule::none;
   Index count = 0;
-  std::array<std::uint64_t, 4> listed{};  // bit i of the list: block i
+  std::array<std::uint64_t, 4> listed{};  ///< bit i of the list: block i
 
   constexpr bool operator==(const Placement&) const = default;
 
@@ -140,10 +142,10 @@ constexpr Placement blocks(std::initializer_list<Index> list) {
 
 /// How gates become a plan.
 enum class RouterKind : unsigned char {
-  top_k,          // each token takes its k best experts (V-MoE)
-  expert_choice,  // each expert takes its C best tokens (Zhou et al. 2022)
-  soft,           // slots are mixtures of all tokens (Soft MoE, Puigcerver et al. 2023)
-  random          // k experts drawn by a hash of the token, for ablations
+  top_k,          ///< each token takes its k best experts (V-MoE)
+  expert_choice,  ///< each expert takes its C best tokens (Zhou et al. 2022)
+  soft,           ///< slots are mixtures of all tokens (Soft MoE, Puigcerver et al. 2023)
+  random          ///< k experts drawn by a hash of the token, for ablations
 };
 
 /// How a capacity ratio becomes a number of slots.
@@ -155,19 +157,19 @@ enum class RouterInput : unsigned char { mean, first_token };
 /// The sparse part of a model.
 struct MoeConfig {
   Index experts = 8;
-  Index selected = 1;  // k
+  Index selected = 1;  ///< k
   Placement placement = last_odd(2);
   RouterKind router = RouterKind::top_k;
-  Index hidden = 0;                              // of an expert; 0: as the dense MLPs
-  bool renormalise = false;                      // the k chosen gates of a token are divided by their sum
-  bool scale_by_gate = true;                     // false: every chosen expert has weight 1
-  Index slots = 1;                               // P, slots per expert of the soft router
-  Index members = 1;                             // M, members of an efficient ensemble (E3); 1: none
-  RouterInput router_input = RouterInput::mean;  // Mobile V-MoE only
-  CapacityRounding capacity_rounding = CapacityRounding::ceil;  // the code's way; round is the paper's
-  Index capacity_multiple = 4;                                  // 1: the capacity stays as rounded
+  Index hidden = 0;                              ///< of an expert; 0: as the dense MLPs
+  bool renormalise = false;                      ///< the k chosen gates of a token are divided by their sum
+  bool scale_by_gate = true;                     ///< false: every chosen expert has weight 1
+  Index slots = 1;                               ///< P, slots per expert of the soft router
+  Index members = 1;                             ///< M, members of an efficient ensemble (E3); 1: none
+  RouterInput router_input = RouterInput::mean;  ///< Mobile V-MoE only
+  CapacityRounding capacity_rounding = CapacityRounding::ceil;  ///< the code's way; round is the paper's
+  Index capacity_multiple = 4;                                  ///< 1: the capacity stays as rounded
   bool bf16_dispatch =
-      false;  // tokens and expert outputs are rounded to bfloat16 on the way, as in the published models
+      false;  ///< tokens and expert outputs are rounded to bfloat16 on the way, as in the published models
 
   constexpr bool operator==(const MoeConfig&) const = default;
 

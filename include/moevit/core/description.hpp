@@ -5,6 +5,7 @@
 
 namespace moevit {
 
+/// Which model template.
 enum class ModelFamily : unsigned char { vit, vmoe, mobile_vmoe, custom };
 
 /// Which model template with which numbers. `moe` means nothing for ModelFamily::vit.

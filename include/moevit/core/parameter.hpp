@@ -34,11 +34,11 @@ struct ParameterLayout {
 /// experts have a leading expert axis. T is float, or const float for a const model.
 template <class T>
 struct BasicParameter {
-  std::string name;  // parts joined by dots, "blocks.0.attention.query.kernel"
+  std::string name;  ///< parts joined by dots, "blocks.0.attention.query.kernel"
   Shape shape;
   Role role = Role::mlp;
-  std::vector<T*> matrices;  // where each matrix of the stack begins: one, or one per expert
-  ParameterLayout layout;    // of each of them
+  std::vector<T*> matrices;  ///< where each matrix of the stack begins: one, or one per expert
+  ParameterLayout layout;    ///< of each of them
 
   Index size() const { return element_count(shape); }
 
@@ -75,6 +75,7 @@ struct BasicParameter {
   }
 };
 
+/// A parameter of a model that may be changed, and one of a const model.
 using Parameter = BasicParameter<float>;
 using ConstParameter = BasicParameter<const float>;
 

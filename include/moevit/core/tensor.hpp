@@ -12,9 +12,12 @@
 
 namespace moevit {
 
+/// Sizes and positions, signed.
 using Index = std::ptrdiff_t;
+/// Extents of a tensor, outermost first.
 using Shape = std::vector<Index>;
 
+/// An owning matrix whose rows are contiguous.
 using RowMajorMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 /// Rows x columns of floats that somebody else owns; rows may lie further apart than their columns need.
@@ -50,7 +53,9 @@ class ConstMatrixView : public Eigen::Map<const RowMajorMatrix, Eigen::Unaligned
   ConstMatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
 };
 
+/// value / divisor, rounded up.
 constexpr Index ceil_div(Index value, Index divisor) { return (value + divisor - 1) / divisor; }
+/// The next multiple that is not below value.
 constexpr Index round_up(Index value, Index multiple) { return ceil_div(value, multiple) * multiple; }
 
 /// Number of elements of a shape.

@@ -23,22 +23,22 @@ namespace moevit {
 /// How a file may differ from the model. The defaults admit no difference.
 struct LoadOptions {
   Naming naming = Naming::recognised;
-  std::string strip_prefix = {};         // taken off the front of names that have it, e.g. "model."
-  std::vector<std::string> ignore = {};  // tensors of the file that may stay unused; "opt/*": all that begin so
+  std::string strip_prefix = {};  ///< taken off the front of names that have it, e.g. "model."
+  std::vector<std::string> ignore = {};  ///< tensors of the file that may stay unused; "opt/*": all that begin so
   /// Our parameters that keep their values, e.g. "head*" for another number of classes. Tensors of the file that would
   /// have filled them may stay unused.
   std::vector<std::string> keep = {};
-  bool resize_positions = false;  // learned positions of another grid are resized as the naming's library does
-  std::optional<PositionResampling> resampling = {};  // instead of the library's way
-  bool allow_trailing_bytes = false;                  // after the last tensor of a safetensors file
-  bool reject_nonfinite = true;                       // NaN and infinite weights are errors
-  bool check_configuration = true;                    // a file of ours must have been saved from the same configuration
+  bool resize_positions = false;  ///< learned positions of another grid are resized as the naming's library does
+  std::optional<PositionResampling> resampling = {};  ///< instead of the library's way
+  bool allow_trailing_bytes = false;  ///< after the last tensor of a safetensors file
+  bool reject_nonfinite = true;  ///< NaN and infinite weights are errors
+  bool check_configuration = true;  ///< a file of ours must have been saved from the same configuration
 };
 
 /// What was found besides weights.
 struct LoadReport {
   std::string naming;
-  std::vector<std::string> unused;  // tensors that options.ignore and options.keep let pass
+  std::vector<std::string> unused;  ///< tensors that options.ignore and options.keep let pass
 };
 
 namespace detail {
@@ -55,7 +55,7 @@ struct Assignment {
   const Parameter* parameter = nullptr;
   const StoredTensor* tensor = nullptr;
   ForeignSlice slice;
-  std::vector<float> resized;  // not empty: these values instead of the tensor's
+  std::vector<float> resized;  ///< not empty: these values instead of the tensor's
 };
 
 /// Copies a slice of a tensor into row-major order of ours; needs no memory.

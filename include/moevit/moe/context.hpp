@@ -13,9 +13,9 @@ namespace moevit {
 
 /// What a context is made for.
 struct ContextOptions {
-  Index images = 1;    // most images of one forward pass
-  Index threads = 1;   // threads of a pool that the context owns; 1: the calling thread
-  Index selected = 0;  // largest k that will be asked for; 0: the model's own
+  Index images = 1;    ///< most images of one forward pass
+  Index threads = 1;   ///< threads of a pool that the context owns; 1: the calling thread
+  Index selected = 0;  ///< largest k that will be asked for; 0: the model's own
 };
 
 /// Sees a forward pass as it happens, on the calling thread. Views are valid during the call only.

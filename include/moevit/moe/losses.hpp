@@ -95,7 +95,7 @@ struct AuxiliaryLosses {
   double importance = 0;
   double load = 0;
   double gshard = 0;
-  double total = 0;  // weighted sum
+  double total = 0;  ///< weighted sum
 };
 
 /// All losses of a group from its logits (S x E, without noise) and noisy logits (S x E, or no rows without noise).

@@ -13,11 +13,11 @@ namespace moevit {
 
 /// One choice of a router, kept or dropped.
 struct Choice {
-  std::int32_t token = 0;  // row of the token stream
-  std::int32_t rank = 0;   // 0: the token's best expert (for expert choice: the expert's best token)
+  std::int32_t token = 0;  ///< row of the token stream
+  std::int32_t rank = 0;   ///< 0: the token's best expert (for expert choice: the expert's best token)
   std::int32_t expert = 0;
-  std::int32_t slot = -1;  // place in the expert's buffer of its group; -1: dropped
-  float gate = 0.f;        // weight of the expert's output
+  std::int32_t slot = -1;  ///< place in the expert's buffer of its group; -1: dropped
+  float gate = 0.f;        ///< weight of the expert's output
 };
 
 /// A kept choice seen from its token: which computed row, with what weight.

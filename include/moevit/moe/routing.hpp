@@ -18,11 +18,11 @@ enum class RouterScope : unsigned char { block, model };
 /// slot.
 struct SoftPlan {
   Index groups = 0;
-  Index group = 0;  // tokens per group
+  Index group = 0;  ///< tokens per group
   Index experts = 0;
-  Index slots = 0;                // per expert
-  AlignedBuffer<float> dispatch;  // groups x (experts * slots) x group: each slot's weights over the tokens sum to 1
-  AlignedBuffer<float> combine;   // groups x group x (experts * slots): each token's weights over the slots sum to 1
+  Index slots = 0;                ///< per expert
+  AlignedBuffer<float> dispatch;  ///< groups x (experts * slots) x group: each slot's weights over the tokens sum to 1
+  AlignedBuffer<float> combine;   ///< groups x group x (experts * slots): each token's weights over the slots sum to 1
 
   /// The weights of a group's slots over its tokens, slots x tokens.
   ConstMatrixView dispatch_of(Index g) const {
@@ -81,9 +81,9 @@ struct RouteRequest {
   ConstMatrixView tokens;
   Index images = 0;
   Index tokens_per_image = 0;
-  Index copies = 1;  // of each image, one per member of an ensemble
-  int block = 0;     // number of the block in the model, for messages, noise and ablations
-  int depth = 0;     // blocks of the model
+  Index copies = 1;  ///< of each image, one per member of an ensemble
+  int block = 0;     ///< number of the block in the model, for messages, noise and ablations
+  int depth = 0;     ///< blocks of the model
   const RoutingOptions& options;
   Workspace& workspace;
 

@@ -11,9 +11,9 @@ namespace moevit {
 
 /// Who gets a slot first when an expert is asked for more than it has.
 enum class Priority : unsigned char {
-  position,     // all first choices in token order, then all second choices, ... (V-MoE's fill order)
-  max_gate,     // batch priority: the same with tokens in the order of their largest gate
-  sum_of_gates  // batch priority by the sum of the k chosen gates
+  position,     ///< all first choices in token order, then all second choices, ... (V-MoE's fill order)
+  max_gate,     ///< batch priority: the same with tokens in the order of their largest gate
+  sum_of_gates  ///< batch priority by the sum of the k chosen gates
 };
 
 /// Where router noise comes from: standard normal values, so that training is reproducible and tests can inject them.
@@ -51,7 +51,7 @@ struct RoutingOptions {
   NoiseSource* noise = nullptr;
   /// Sparse blocks whose router is replaced by random gates, for ablations.
   Placement random = {};
-  std::uint64_t seed = 0;  // of the random gates
+  std::uint64_t seed = 0;  ///< of the random gates
 };
 
 /// Tokens per group for a batch. Throws Error when the batch is not a whole number of groups.

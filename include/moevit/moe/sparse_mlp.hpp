@@ -8,12 +8,12 @@ namespace moevit {
 
 /// The input of a block's MLP or experts, and where its output is added.
 struct BlockRows {
-  ConstMatrixView x;             // normalised tokens, (images * copies * tokens_per_image) x D
-  MatrixView stream;             // residual stream, += scale * output
-  const float* scale = nullptr;  // layer scale, or null
+  ConstMatrixView x;             ///< normalised tokens, (images * copies * tokens_per_image) x D
+  MatrixView stream;             ///< residual stream, += scale * output
+  const float* scale = nullptr;  ///< layer scale, or null
   Index images = 0;
   Index tokens_per_image = 0;
-  Index copies = 1;  // of each image, one per member of an ensemble
+  Index copies = 1;  ///< of each image, one per member of an ensemble
   int block = 0;
 
   /// The question to a router about these rows.

@@ -97,7 +97,8 @@ class TopKRouter : public LinearRouter<dim, experts> {
 template <Index dim, Index experts>
 class ExpertChoiceRouter : public LinearRouter<dim, experts> {
  public:
-  /// Most choices that can be made of `images` images: a bound that also stands where routing would refuse the capacity.
+  /// Most choices that can be made of `images` images: a bound that also stands where routing would refuse the
+  /// capacity.
   static constexpr Index choices(const RoutingOptions& options, Index images, Index tokens_per_image) {
     const Index group = tokens_per_group(options, images, tokens_per_image);
     Index capacity = group;

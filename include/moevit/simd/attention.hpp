@@ -18,15 +18,15 @@ constexpr Index attention_scratch(Index tokens, Index width) {
 
 /// Query rows and the keys and values they attend to: rows `stride` floats apart, one head's columns.
 struct AttentionHead {
-  const float* query = nullptr;  // queries x width
+  const float* query = nullptr;  ///< queries x width
   Index queries = 0;
   Index query_stride = 0;
-  const float* key = nullptr;    // tokens x width
-  const float* value = nullptr;  // tokens x width
+  const float* key = nullptr;    ///< tokens x width
+  const float* value = nullptr;  ///< tokens x width
   Index tokens = 0;
   Index stride = 0;
   Index width = 0;
-  float factor = 1.f;  // usually 1 / sqrt(width)
+  float factor = 1.f;  ///< usually 1 / sqrt(width)
 };
 
 /// out[queries x width] = softmax(factor * q k^T) v. `scratch` has attention_scratch(tokens, width) floats on a cache

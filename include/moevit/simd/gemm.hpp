@@ -20,7 +20,7 @@ struct Epilogue {
   const float* bias = nullptr;
   const Activation* activation = nullptr;
   const float* scale = nullptr;
-  const float* residual = nullptr;  // rows x cols; may be y itself
+  const float* residual = nullptr;  ///< rows x cols; may be y itself
   Index residual_stride = 0;
 };
 

@@ -21,8 +21,8 @@ constexpr Index packed_size(Index rows, Index cols) {
 /// (n / panel) * rows * panel + k * panel + n % panel; the data are aligned to a cache line.
 struct PackedView {
   const float* data = nullptr;
-  Index rows = 0;  // K: inputs
-  Index cols = 0;  // N: outputs
+  Index rows = 0;  ///< K: inputs
+  Index cols = 0;  ///< N: outputs
   Index panel = 0;
 
   Index panels() const { return ceil_div(cols, panel); }
