@@ -212,5 +212,6 @@ TEST_CASE("wrong sizes are errors") {
   logits.resize(15);
   CHECK_THROWS_WITH(net.forward(images, logits, run), Catch::Contains("at most the 2"));
   CHECK_NOTHROW(net.forward({}, {}, run));
-  CHECK_THROWS_AS(net.context({.images = 0}), Error);
+  CHECK_THROWS_WITH(net.context({.images = 0}), Catch::Contains("at least 1 image"));
+  CHECK_THROWS_WITH(net.context({.threads = 0}), Catch::Contains("at least 1 thread"));
 }

@@ -4,6 +4,7 @@
 #include <moevit/moe/residual_expert_bank.hpp>
 #include <moevit/moevit.hpp>
 
+#include <cmath>
 #include <random>
 #include <string>
 #include <vector>
@@ -35,6 +36,24 @@ struct Residual : Vit<config, SparseMlp<TopKRouter<20, 4>, ResidualExpertBank<Pl
                                         MoeConfig{.experts = 4, .placement = every(2), .scale_by_gate = false}>> {};
 struct LowRank : Vit<config, SparseMlp<TopKRouter<20, 4>, ResidualExpertBank<PlainMlp, 3>,
                                        MoeConfig{.experts = 4, .placement = every(2)}>> {};
+/// A user's router for the whole model: an image whose first value is negative goes to expert 0, else to expert 1.
+struct SignRouter {
+  static constexpr Index dim = 20;
+  static constexpr Index experts = 2;
+  static constexpr RouterScope scope = RouterScope::model;
+  void route(const RouteRequest& request, Routing& routing) const {
+    routing.resize(request.images, experts);
+    for (Index image = 0; image < request.images; ++image) {
+      const float first = request.tokens(image * request.tokens_per_image, 0);
+      routing.gates()(image, 0) = first < 0.f ? 1.f : 0.f;
+      routing.gates()(image, 1) = 1.f - routing.gates()(image, 0);
+    }
+    if (!std::isfinite(request.tokens.sum())) fail("block ", request.block, ": expected finite tokens");
+    assign_images(routing.gates(), request.tokens_per_image, request.options, routing.plan, routing.scratch);
+  }
+};
+struct OwnRouterOfModel
+    : Vit<config, SparseMlp<SignRouter, ExpertBank<PlainMlp>, MoeConfig{.experts = 2, .placement = last(2)}>> {};
 struct MapHeadVit : Vit<VitConfig{.image = 12,
                                   .patch = 4,
                                   .channels = 1,
@@ -75,6 +94,7 @@ void for_each_model(Visit visit) {
   make("mobile, two experts", MobileTop2());
   make("residual", Residual());
   make("low-rank residual", LowRank());
+  make("own router of the model", OwnRouterOfModel());
   make("map head", MapHeadVit());
 }
 

@@ -41,6 +41,7 @@ class Context {
         routings_(static_cast<std::size_t>(routings)),
         executor_(executor) {
     if (options.images < 1) fail("context: expected at least 1 image, found ", options.images);
+    if (options.threads < 1) fail("context: expected at least 1 thread, found ", options.threads);
     if (options.threads > 1) {
       pool_ = std::make_unique<ThreadPool>(options.threads);
       executor_ = ExecutorRef(*pool_);
