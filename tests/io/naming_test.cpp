@@ -148,7 +148,7 @@ TEST_CASE("naming: a parameter that a naming lacks has no tensor there") {
   CHECK(find_foreign(own_names, "blocks.0.moe.my_router.table", {3}, {}, {})->name == "blocks.0.moe.my_router.table");
 }
 
-TEST_CASE("naming: recognised by most names; prefixes come off") {
+TEST_CASE("naming: recognised by most names, prefixes come off") {
   const auto file_with = [](std::vector<std::string> names) {
     std::vector<StoredTensor> tensors;
     for (std::string& name : names) tensors.push_back({std::move(name), "F32", {0}, {}});

@@ -149,7 +149,7 @@ TEST_CASE("safetensors: limits and trailing bytes are options") {
   CHECK_THROWS_WITH(read_safetensors(folder.path()), Catch::Contains("regular"));
 }
 
-TEST_CASE("safetensors: a file cut at any byte is refused; a changed header byte is refused or gives sound tensors") {
+TEST_CASE("safetensors: a file cut at any byte is refused, a changed header byte is refused or gives sound tensors") {
   const TemporaryFolder folder;
   const std::vector<float> values = {1.0f, 2.0f, 3.0f};
   write_safetensors(folder / "whole",

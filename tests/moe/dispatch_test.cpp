@@ -38,7 +38,7 @@ SparsePlan random_plan(Index tokens, Index experts, Index k, Index capacity, std
 
 }  // namespace
 
-TEST_CASE("each expert computes its rows and no others; outputs are combined by gate") {
+TEST_CASE("each expert computes its rows and no others, and outputs are combined by gate") {
   std::mt19937 generator(5);
   for (Index tokens : {0, 1, 3, 4, 5, 23}) {
     const Index experts = 5, k = 2;
