@@ -65,10 +65,11 @@ Case product_with(const Activation* activation) {
   const std::vector<float> weights = test::normal_values(inner * cols, 2, 0.f, 0.07f);
   const auto panels = std::make_shared<AlignedBuffer<float>>(simd::packed_size(inner, cols));
   const simd::PackedView packed = simd::pack(weights.data(), cols, inner, cols, panels->data());
+  const auto room = std::make_shared<AlignedBuffer<std::byte>>(rows * simd::tiled_row_bytes(inner));
   const auto bias = std::make_shared<AlignedBuffer<float>>(aligned(test::normal_values(cols, 3)));
   const auto run = [=](Index input) {
-    simd::gemm(rows, data->x_row(input, 0), inner, packed, {.bias = bias->data(), .activation = activation}, y->data(),
-               cols);
+    const simd::RowTiles tiles = simd::tile_rows(rows, data->x_row(input, 0), inner, packed, room->data());
+    simd::gemm(tiles, packed, {.bias = bias->data(), .activation = activation}, simd::RowsOut{y->data(), cols});
     return Work{.multiply_adds = static_cast<double>(rows * inner * cols)};
   };
   const auto check = [=, keep = panels](Index input) {

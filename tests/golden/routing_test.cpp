@@ -15,7 +15,7 @@ struct RuntimeRouter {
   std::vector<float> x;  // (G, S, D)
   AlignedBuffer<float> packed;
   simd::PackedView kernel;
-  Workspace workspace{ScratchBytes{}};
+  Workspace workspace{ScratchBytes{0, router_worker_bytes(std::ssize(x) / dim, dim)}};
 
   explicit RuntimeRouter(const GoldenCase& golden)
       : dim(golden.shape("params/dense/kernel")[0]),

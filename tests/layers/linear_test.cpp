@@ -16,7 +16,9 @@ void check_linear(Index rows) {
   test::randomise(parameters, 1);
   const std::vector<float> x = test::normal_values(rows * inputs, 9);
   std::vector<float> y(static_cast<std::size_t>(rows * outputs));
-  layer.forward({x.data(), rows, inputs}, {y.data(), rows, outputs});
+  Arena arena(layer.scratch_bytes(rows));
+  layer.forward({x.data(), rows, inputs}, {y.data(), rows, outputs}, arena);
+  CHECK(arena.peak() == arena.capacity());
   const reference::Matrix expected =
       reference::Weights(parameters).linear(reference::Matrix(ConstMatrixView(x.data(), rows, inputs)), "layer");
   CHECK(reference::relative_error({y.data(), rows, outputs}, expected) < reference::rounding_tolerance(inputs));

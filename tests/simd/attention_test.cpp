@@ -29,7 +29,7 @@ struct HeadRun {
   float factor = 1.f / std::sqrt(static_cast<float>(sizes.width));
 
   void run(Index first, Index count, std::vector<float>& out) const {
-    const Index size = simd::attention_scratch<Arch>(sizes.tokens, sizes.width);
+    const Index size = simd::attention_scratch(sizes.tokens, sizes.width);
     AlignedBuffer<float> scratch(size + 1);
     scratch[size] = canary;
     const simd::AttentionHead head{rows.data() + first * stride,

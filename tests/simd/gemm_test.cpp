@@ -1,5 +1,6 @@
 #include "random_values.hpp"
 #include "reference.hpp"
+#include "row_product.hpp"
 #include "simd/architectures.hpp"
 
 #include <moevit/core/aligned_buffer.hpp>
@@ -33,7 +34,7 @@ struct Product {
   std::vector<float> weights = test::normal_values(inputs * outputs, 2);
   std::vector<float> residual = spaced(rows, outputs, y_stride, 3);
   AlignedBuffer<float> bias = padded(4), scale = padded(5);
-  AlignedBuffer<float> panels{simd::packed_size<Arch>(inputs, outputs)};
+  AlignedBuffer<float> panels{simd::packed_size(inputs, outputs)};
   simd::PackedView packed = simd::pack<Arch>(weights.data(), outputs, inputs, outputs, panels.data());
 
   static std::vector<float> spaced(Index rows, Index cols, Index stride, unsigned seed) {
@@ -44,7 +45,7 @@ struct Product {
     return result;
   }
   AlignedBuffer<float> padded(unsigned seed) const {
-    AlignedBuffer<float> result(round_up(outputs, 2 * lanes<Arch>));
+    AlignedBuffer<float> result(round_up(outputs, simd::panel_width(outputs)));
     std::ranges::copy(test::normal_values(outputs, seed), result.data());
     return result;
   }
@@ -56,8 +57,8 @@ struct Product {
     if (steps.activation) epilogue.activation = &*steps.activation;
     if (steps.scale) epilogue.scale = scale.data();
     if (steps.residual) epilogue.residual = residual.data() + first * y_stride, epilogue.residual_stride = y_stride;
-    simd::gemm<Arch>(count, x.data() + first * x_stride, x_stride, packed, epilogue, y.data() + first * y_stride,
-                     y_stride);
+    test::multiply_rows<Arch>(count, x.data() + first * x_stride, x_stride, packed, epilogue,
+                              y.data() + first * y_stride, y_stride);
   }
   std::vector<float> empty_result() const { return std::vector<float>(residual.size(), canary); }
 };
@@ -179,8 +180,8 @@ TEST_CASE("the residual of gemm may be its output") {
                                   .scale = product.scale.data(),
                                   .residual = in_place.data(),
                                   .residual_stride = product.y_stride};
-    simd::gemm<Arch>(product.rows, product.x.data(), product.x_stride, product.packed, epilogue, in_place.data(),
-                     product.y_stride);
+    test::multiply_rows<Arch>(product.rows, product.x.data(), product.x_stride, product.packed, epilogue,
+                              in_place.data(), product.y_stride);
     Index different = 0;
     for (std::size_t i = 0; i < apart.size(); ++i)
       different += static_cast<Index>(i) % product.y_stride < product.outputs && apart[i] != in_place[i];

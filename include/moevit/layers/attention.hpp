@@ -19,17 +19,19 @@ class Attention {
   static constexpr Index width = config.attention_width();
   static constexpr bool normalise = config.qk_norm != QkNorm::none;
   using HeadNorm = LayerNorm<head_width, config.qk_norm == QkNorm::scale_and_bias>;
+  using Projection = Linear<dim, 3 * width, config.qkv_bias>;
+  using Output = Linear<width, dim, config.projection_bias>;
 
  public:
   static constexpr Index block_rows = 112;
 
-  /// Scratch for `images` images of `tokens` tokens: projections and head outputs of all tokens; per worker, normalised
-  /// rows or what the core of a head needs.
+  /// Scratch for `images` images of `tokens` tokens: projections and head outputs of all tokens; per worker, a block of
+  /// tiled rows or what the core of a head needs.
   static constexpr ScratchBytes scratch(Index images, Index tokens) {
-    const Index rows = images * tokens;
+    const Index rows = images * tokens, block = largest_block(rows, block_rows);
     return {arena_bytes<float>(rows * 3 * width) + arena_bytes<float>(rows * width),
-            std::max(arena_bytes<float>(largest_block(rows, block_rows) * dim),
-                     arena_bytes<float>(simd::attention_scratch(tokens, head_width)))};
+            std::max({arena_bytes<float>(dim) + Projection::scratch_bytes(block),
+                      arena_bytes<float>(simd::attention_scratch(tokens, head_width)), Output::scratch_bytes(block)})};
   }
 
   /// stream += scale * attention(norm(stream)) for images of `tokens` tokens each. scale (layer scale) may be null.
@@ -41,28 +43,41 @@ class Attention {
     const MatrixView projected(shared.take<float>(rows * 3 * width), rows, 3 * width);
     const MatrixView mixed(shared.take<float>(rows * width), rows, width);
     workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena& arena) {
-      const MatrixView normed(arena.take<float>(count * dim), count, dim);
-      norm.forward(stream.rows_of(first, count), normed, config.epsilon);
+      float* row = arena.take<float>(dim);
+      const simd::RowTiles normed = projection_.take_input(count, arena);
+      norm.forward(stream.rows_of(first, count), normed, row, config.epsilon);
       project(normed, projected.rows_of(first, count));
     });
     attend(projected, tokens, mixed, workspace);
-    workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena&) {
+    workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena& arena) {
       const MatrixView target = stream.rows_of(first, count);
-      output_.forward(mixed.rows_of(first, count), target,
+      output_.forward(mixed.rows_of(first, count), target, arena,
                       {.scale = scale, .residual = target.data(), .residual_stride = target.stride()});
     });
   }
 
-  /// y = attention of one query row (D floats) over the tokens of one image; `projected` is room for tokens + 1 rows of
-  /// 3 * width floats, `core` for attention_scratch(tokens, head_width) and `mixed` for width floats.
-  void pool(const float* query, ConstMatrixView tokens, MatrixView projected, float* core, float* mixed,
-            float* y) const {
-    project(tokens, projected.rows_of(0, tokens.rows()));
-    project({query, 1, dim}, projected.rows_of(tokens.rows(), 1));
-    for (Index head = 0; head < heads; ++head)
-      simd::attention_head(head_of(projected, tokens.rows(), tokens.rows(), 1, head), core, mixed + head * head_width,
-                           width);
-    output_.forward({mixed, 1, width}, {y, 1, dim});
+  /// Bytes of scratch of pool().
+  static constexpr Index pool_bytes(Index tokens) {
+    return arena_bytes<float>((tokens + 1) * 3 * width) + arena_bytes<float>(width) +
+           std::max({Projection::scratch_bytes(tokens), Output::scratch_bytes(1),
+                     arena_bytes<float>(simd::attention_scratch(tokens, head_width))});
+  }
+
+  /// y = attention of one query row (D floats) over the tokens of one image.
+  void pool(const float* query, ConstMatrixView tokens, float* y, Arena& arena) const {
+    const Arena::Scope scope(arena);
+    const Index count = tokens.rows();
+    const MatrixView projected(arena.take<float>((count + 1) * 3 * width), count + 1, 3 * width);
+    float* mixed = arena.take<float>(width);
+    project(tokens, projected.rows_of(0, count), arena);
+    project({query, 1, dim}, projected.rows_of(count, 1), arena);
+    {
+      const Arena::Scope scope_of_core(arena);
+      float* core = arena.take<float>(simd::attention_scratch(count, head_width));
+      for (Index head = 0; head < heads; ++head)
+        simd::attention_head(head_of(projected, count, count, 1, head), core, mixed + head * head_width, width);
+    }
+    output_.forward({mixed, 1, width}, {y, 1, dim}, arena);
   }
 
   template <class Self, class Visit>
@@ -84,11 +99,14 @@ class Attention {
   }
 
  private:
-  using Projection = Linear<dim, 3 * width, config.qkv_bias>;
-  using Output = Linear<width, dim, config.projection_bias>;
-
-  void project(ConstMatrixView x, MatrixView projected) const {
-    projection_.forward(x, projected);
+  void project(ConstMatrixView x, MatrixView projected, Arena& arena) const {
+    const Arena::Scope scope(arena);
+    const simd::RowTiles tiles = projection_.take_input(x.rows(), arena);
+    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+    project(tiles, projected);
+  }
+  void project(const simd::RowTiles& x, MatrixView projected) const {
+    projection_.forward(x, simd::RowsOut{projected.data(), projected.stride()});
     if constexpr (normalise)
       for (Index row = 0; row < projected.rows(); ++row)
         for (Index head = 0; head < heads; ++head) {

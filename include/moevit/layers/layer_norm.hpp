@@ -22,6 +22,13 @@ class LayerNorm {
   void forward(ConstMatrixView x, MatrixView y, float epsilon) const {
     for (Index row = 0; row < x.rows(); ++row) forward_row(x.row_data(row), y.row_data(row), epsilon);
   }
+  /// The normalised rows of x as the left operand of a product; `row` is room for `width` floats.
+  void forward(ConstMatrixView x, const simd::RowTiles& y, float* row, float epsilon) const {
+    simd::fill_tiles(y, [&](Index number) {
+      forward_row(x.row_data(number), row, epsilon);
+      return row;
+    });
+  }
 
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {

@@ -24,7 +24,17 @@ BasicParameter<T> plain_parameter(std::string name, T* data, Shape shape, Role r
 
 /// A vector of `count` floats, padded with zeros to whole registers and panels.
 inline AlignedBuffer<float> padded_vector(Index count) {
-  return AlignedBuffer<float>(round_up(count, 2 * simd::lanes<simd::DefaultArch>));
+  return AlignedBuffer<float>(round_up(count, simd::panel_width(count)));
+}
+
+/// Bytes of tiles for `rows` rows of `width` elements, whatever their format.
+constexpr Index tiles_bytes(Index rows, Index width) {
+  return arena_bytes<std::byte>(rows * simd::tiled_row_bytes(width));
+}
+
+/// Tiles in scratch for rows that are to be multiplied with `w`.
+inline simd::RowTiles take_tiles(Index rows, const simd::PackedView& w, Arena& arena) {
+  return simd::empty_tiles(rows, w, arena.take<std::byte>(rows * simd::tiled_row_bytes(w.rows)));
 }
 
 /// A fully connected layer, inputs x outputs, input-major (y = x W + b). Every layer lists its parameters by
@@ -38,13 +48,29 @@ class Linear {
       : kernel_(simd::packed_size(inputs, outputs)),
         bias_(has_bias ? padded_vector(outputs) : AlignedBuffer<float>()) {}
 
-  simd::PackedView kernel() const { return {kernel_.data(), inputs, outputs, simd::panel_width(outputs)}; }
+  simd::PackedView kernel() const {
+    return {.data = kernel_.data(), .rows = inputs, .cols = outputs, .panel = simd::panel_width(outputs)};
+  }
   const float* bias() const { return has_bias ? bias_.data() : nullptr; }
 
-  /// y = epilogue(x W + b) for a block of rows, on the calling thread; the epilogue's own bias is replaced.
-  void forward(ConstMatrixView x, MatrixView y, simd::Epilogue epilogue = {}) const {
+  /// Bytes of scratch for `rows` rows that are not tiled yet.
+  static constexpr Index scratch_bytes(Index rows) { return tiles_bytes(rows, inputs); }
+  /// Room for `rows` input rows, to be filled by the caller.
+  simd::RowTiles take_input(Index rows, Arena& arena) const { return take_tiles(rows, kernel(), arena); }
+
+  /// y = epilogue(x W + b) for tiled rows, on the calling thread; the epilogue's own bias is replaced. `y` is
+  /// simd::RowsOut or simd::TilesOut.
+  template <class Out>
+  void forward(const simd::RowTiles& x, const Out& y, simd::Epilogue epilogue = {}) const {
     epilogue.bias = bias();
-    simd::gemm(x.rows(), x.data(), x.stride(), kernel(), epilogue, y.data(), y.stride());
+    simd::gemm(x, kernel(), epilogue, y);
+  }
+  /// The same for a block of rows.
+  void forward(ConstMatrixView x, MatrixView y, Arena& arena, const simd::Epilogue& epilogue = {}) const {
+    const Arena::Scope scope(arena);
+    const simd::RowTiles tiles = take_input(x.rows(), arena);
+    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+    forward(tiles, simd::RowsOut{y.data(), y.stride()}, epilogue);
   }
 
   template <class Self, class Visit>

@@ -24,17 +24,25 @@ class Mlp {
   /// Multiply-adds of one row.
   static constexpr Index multiply_adds = 2 * dim * hidden;
 
-  /// Bytes of scratch that `rows` rows take.
-  static constexpr Index scratch_bytes(Index rows) { return arena_bytes<float>(rows * hidden); }
+  /// Bytes of scratch that `rows` rows take: tiles of the input and of the hidden layer.
+  static constexpr Index scratch_bytes(Index rows) { return tiles_bytes(rows, dim) + tiles_bytes(rows, hidden); }
+  /// Room for `rows` input rows, to be filled by the caller.
+  simd::RowTiles take_input(Index rows, Arena& arena) const { return hidden_layer_.take_input(rows, arena); }
 
-  /// y = mlp(x) through `epilogue` (residual, scale), for a block of rows on the calling thread. y may be the residual,
-  /// not x.
-  void forward(ConstMatrixView x, MatrixView y, Arena& arena, simd::Epilogue epilogue = {}) const {
+  /// y = mlp(x) through `epilogue` (residual, scale), for a block of tiled rows on the calling thread.
+  void forward(const simd::RowTiles& x, MatrixView y, Arena& arena, const simd::Epilogue& epilogue = {}) const {
     const Arena::Scope scope(arena);
     static constexpr Activation inner = activation;
-    const MatrixView middle(arena.take<float>(x.rows() * hidden), x.rows(), hidden);
-    hidden_layer_.forward(x, middle, {.activation = &inner});
-    output_layer_.forward(middle, y, epilogue);
+    const simd::RowTiles middle = output_layer_.take_input(x.rows, arena);
+    hidden_layer_.forward(x, simd::TilesOut{middle}, {.activation = &inner});
+    output_layer_.forward(middle, simd::RowsOut{y.data(), y.stride()}, epilogue);
+  }
+  /// The same for rows that are not tiled yet. y may be the residual, not x.
+  void forward(ConstMatrixView x, MatrixView y, Arena& arena, const simd::Epilogue& epilogue = {}) const {
+    const Arena::Scope scope(arena);
+    const simd::RowTiles tiles = take_input(x.rows(), arena);
+    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+    forward(tiles, y, arena, epilogue);
   }
 
   template <class Self, class Visit>

@@ -35,6 +35,7 @@ class PatchEmbedding {
   static constexpr Index first_patch = config.has_class_token() ? 1 : 0;
   static constexpr bool has_positions = config.positions != Positions::none;
   static constexpr Index block_patches = 112;
+  using Projection = Linear<config.patch_values(), dim>;
 
  public:
   PatchEmbedding()
@@ -44,7 +45,8 @@ class PatchEmbedding {
   }
 
   static constexpr ScratchBytes scratch() {
-    return {0, arena_bytes<float>(largest_block(config.patches(), block_patches) * config.patch_values())};
+    return {0, arena_bytes<float>(config.patch_values()) +
+                   Projection::scratch_bytes(largest_block(config.patches(), block_patches))};
   }
 
   /// images: N x height x width x channels; stream: (N * tokens) x D.
@@ -75,21 +77,24 @@ class PatchEmbedding {
   }
 
  private:
-  using Projection = Linear<config.patch_values(), dim>;
-
   void place_class_token(float* row) const {
     for (Index i = 0; i < dim; ++i) row[i] = class_token_[i] + (has_positions ? positions_[i] : 0.f);
   }
 
   void embed(const float* image, Index first, Index count, MatrixView tokens, Arena& arena) const {
-    const MatrixView values(arena.take<float>(count * config.patch_values()), count, config.patch_values());
-    for (Index i = 0; i < count; ++i) copy_patch(image, first + i, values.row_data(i));
+    float* patch = arena.take<float>(config.patch_values());
+    const simd::RowTiles values = projection_.take_input(count, arena);
+    simd::fill_tiles(values, [&](Index i) {
+      copy_patch(image, first + i, patch);
+      return patch;
+    });
     simd::Epilogue epilogue;
     if constexpr (has_positions) {
       epilogue.residual = positions_.data() + (first_patch + first) * dim;
       epilogue.residual_stride = dim;
     }
-    projection_.forward(values, tokens.rows_of(first_patch + first, count), epilogue);
+    const MatrixView target = tokens.rows_of(first_patch + first, count);
+    projection_.forward(values, simd::RowsOut{target.data(), target.stride()}, epilogue);
   }
 
   static void copy_patch(const float* image, Index patch, float* out) {

@@ -14,24 +14,17 @@ template <VitConfig config>
 class MapHead {
   using MlpType = ConfiguredMlp<config>;
   static constexpr Index tokens = config.tokens();
-  static constexpr Index head_width = config.width_per_head();
 
  public:
   MapHead() : probe_(padded_vector(config.dim)) {}
 
   static constexpr Index scratch_bytes() {
-    return arena_bytes<float>((tokens + 1) * 3 * config.attention_width()) +
-           arena_bytes<float>(simd::attention_scratch(tokens, head_width)) +
-           arena_bytes<float>(config.attention_width()) + arena_bytes<float>(config.dim) + MlpType::scratch_bytes(1);
+    return std::max(Attention<config>::pool_bytes(tokens), arena_bytes<float>(config.dim) + MlpType::scratch_bytes(1));
   }
 
   /// result[D] = pooled tokens of one image (T x D, normalised).
   void forward(ConstMatrixView x, float* result, Arena& arena) const {
-    const MatrixView projected(arena.take<float>((tokens + 1) * 3 * config.attention_width()), tokens + 1,
-                               3 * config.attention_width());
-    float* core = arena.take<float>(simd::attention_scratch(tokens, head_width));
-    float* mixed = arena.take<float>(config.attention_width());
-    attention_.pool(probe_.data(), x, projected, core, mixed, result);
+    attention_.pool(probe_.data(), x, result, arena);
     float* normed = arena.take<float>(config.dim);
     norm_.forward_row(result, normed, config.epsilon);
     mlp_.forward({normed, 1, config.dim}, {result, 1, config.dim}, arena,
@@ -64,13 +57,18 @@ class ClassifierHead {
   static constexpr bool has_classifier = config.classes > 0;
   static constexpr bool normalises_all =
       config.head == Head::map || (config.head == Head::mean && config.final_norm == FinalNorm::before_pooling);
+  static constexpr Index block_images = 56;
   static constexpr Index first_pooled = config.head == Head::mean && config.unread_class_token ? 1 : 0;
 
  public:
   static constexpr ScratchBytes scratch(Index images) {
     const Index normed = normalises_all ? arena_bytes<float>(tokens * dim) : 0;
+    const Index pooling = normed + (config.head == Head::map ? MapHead<config>::scratch_bytes() : 0);
+    const Index block = largest_block(images, block_images);
+    const Index outputs =
+        std::max(has_representation ? tiles_bytes(block, dim) : 0, has_classifier ? tiles_bytes(block, features) : 0);
     return {arena_bytes<float>(images * dim) + (has_representation ? arena_bytes<float>(images * features) : 0),
-            normed + (config.head == Head::map ? MapHead<config>::scratch_bytes() : 0)};
+            std::max(pooling, outputs)};
   }
 
   /// stream: (images * T) x D, outputs: images x config.outputs().
@@ -84,10 +82,11 @@ class ClassifierHead {
     });
     const MatrixView represented =
         has_representation ? MatrixView(shared.take<float>(images * features), images, features) : pooled;
-    workspace.parallel_rows(images, 56, [&](Index first, Index count, Arena&) {
-      if constexpr (has_representation) represent(pooled.rows_of(first, count), represented.rows_of(first, count));
+    workspace.parallel_rows(images, block_images, [&](Index first, Index count, Arena& arena) {
+      if constexpr (has_representation)
+        represent(pooled.rows_of(first, count), represented.rows_of(first, count), arena);
       if constexpr (has_classifier)
-        classifier_.forward(represented.rows_of(first, count), outputs.rows_of(first, count));
+        classifier_.forward(represented.rows_of(first, count), outputs.rows_of(first, count), arena);
       else
         outputs.rows_of(first, count) = represented.rows_of(first, count);
     });
@@ -128,8 +127,8 @@ class ClassifierHead {
     for (Index i = 0; i < dim; ++i) result[i] *= 1.f / static_cast<float>(tokens - first_pooled);
   }
 
-  void represent(ConstMatrixView x, MatrixView y) const {
-    representation_.forward(x, y);
+  void represent(ConstMatrixView x, MatrixView y, Arena& arena) const {
+    representation_.forward(x, y, arena);
     for (Index row = 0; row < y.rows(); ++row)
       for (Index i = 0; i < features; ++i) y(row, i) = std::tanh(y(row, i));
   }

@@ -143,7 +143,8 @@ class Vit {
     ScratchBytes parts = Sparse::scratch(options, images, config.tokens());
     parts.shared += arena_bytes<float>(rows * config.tokens() * config.dim);  // the normalised tokens
     if constexpr (router_of_model && requires { Sparse::RouterOfModel::scratch_bytes(images); })
-      parts = one_after_the_other(parts, {Sparse::RouterOfModel::scratch_bytes(images), 0});
+      parts = one_after_the_other(
+          parts, {Sparse::RouterOfModel::scratch_bytes(images), router_worker_bytes(rows, config.dim)});
     return one_after_the_other(parts, Attention<config>::scratch(rows, config.tokens()));
   }
 

@@ -1,22 +1,31 @@
 /// From tokens to gates: logits, noise, softmax.
 #pragma once
 
-#include <moevit/core/workspace.hpp>
+#include <moevit/layers/linear.hpp>
 #include <moevit/moe/routing_options.hpp>
-#include <moevit/simd/gemm.hpp>
 #include <moevit/simd/softmax.hpp>
 
 #include <cmath>
 
 namespace moevit {
 
+/// Rows that a worker scores at a time.
+inline constexpr Index router_block_rows = 56;
+
+/// Bytes of scratch of a worker for router_logits of `rows` rows.
+constexpr Index router_worker_bytes(Index rows, Index dim) {
+  return tiles_bytes(largest_block(rows, router_block_rows), dim);
+}
+
 /// logits = x W + bias, in float32. x: rows x D, logits: rows x E. `bias` may be null, else it is padded to whole
 /// panels.
 inline void router_logits(ConstMatrixView x, const simd::PackedView& kernel, const float* bias, MatrixView logits,
                           Workspace& workspace) {
   const simd::Epilogue epilogue{.bias = bias};
-  workspace.parallel_rows(x.rows(), 256, [&](Index first, Index rows, Arena&) {
-    simd::gemm(rows, x.row_data(first), x.stride(), kernel, epilogue, logits.row_data(first), logits.stride());
+  workspace.parallel_rows(x.rows(), router_block_rows, [&](Index first, Index rows, Arena& arena) {
+    const simd::RowTiles tiles = take_tiles(rows, kernel, arena);
+    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(first + row); });
+    simd::gemm(tiles, kernel, epilogue, simd::RowsOut{logits.row_data(first), logits.stride()});
   });
 }
 

@@ -22,7 +22,8 @@ class KernelResidual {
       for (Index row = 0; row < inputs; ++row) {
         float* out = target + (panel * inputs + row) * right.panel;
         for (Index r = 0; r < rank; ++r)
-          simd::add_scaled_row(left_at(left, row, r), right.panel_data(panel) + r * right.panel, right.panel, out);
+          simd::add_scaled_row(left_at(left, row, r), right.floats() + (panel * rank + r) * right.panel, right.panel,
+                               out);
       }
   }
 
@@ -34,7 +35,7 @@ class KernelResidual {
 
  private:
   static float left_at(const simd::PackedView& view, Index row, Index col) {
-    return view.panel_data(col / view.panel)[row * view.panel + col % view.panel];
+    return view.floats()[(col / view.panel * view.rows + row) * view.panel + col % view.panel];
   }
 
   Linear<inputs, rank, false> left_;
@@ -46,7 +47,7 @@ class KernelResidual<inputs, outputs, full_rank> {
  public:
   /// target += residual, target in panels.
   void add_to(float* target) const {
-    simd::add_scaled_row(1.f, residual_.kernel().data, simd::packed_size(inputs, outputs), target);
+    simd::add_scaled_row(1.f, residual_.kernel().floats(), simd::packed_size(inputs, outputs), target);
   }
 
   template <class Self, class Visit>
@@ -77,8 +78,8 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
 
   static constexpr Index scratch_bytes(Index rows) {
     return arena_bytes<float>(simd::packed_size(dim, hidden)) + arena_bytes<float>(simd::packed_size(hidden, dim)) +
-           arena_bytes<float>(round_up(hidden, 2 * simd::lanes<simd::DefaultArch>)) +
-           arena_bytes<float>(round_up(dim, 2 * simd::lanes<simd::DefaultArch>)) + arena_bytes<float>(rows * hidden);
+           (has_bias ? arena_bytes<float>(padded(hidden)) + arena_bytes<float>(padded(dim)) : 0) +
+           tiles_bytes(rows, dim) + tiles_bytes(rows, hidden);
   }
   Index experts() const { return static_cast<Index>(residuals_.size()); }
 
@@ -86,13 +87,14 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
   void forward(Index expert, ConstMatrixView x, MatrixView y, Arena& arena) const {
     const Residual& residual = residuals_[static_cast<std::size_t>(expert)];
     static constexpr Activation inner = activation;
-    const MatrixView middle(arena.take<float>(x.rows() * hidden), x.rows(), hidden);
     const float* bias1 = add_bias(core_hidden_, residual.hidden_bias, hidden, arena);
     const simd::PackedView kernel1 = add_kernel(core_hidden_, residual.hidden_kernel, arena);
-    simd::gemm(x.rows(), x.data(), x.stride(), kernel1, {.bias = bias1, .activation = &inner}, middle.data(), hidden);
     const float* bias2 = add_bias(core_output_, residual.output_bias, dim, arena);
     const simd::PackedView kernel2 = add_kernel(core_output_, residual.output_kernel, arena);
-    simd::gemm(x.rows(), middle.data(), hidden, kernel2, {.bias = bias2}, y.data(), y.stride());
+    const simd::RowTiles tiles = take_tiles(x.rows(), kernel1, arena), middle = take_tiles(x.rows(), kernel2, arena);
+    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+    simd::gemm(tiles, kernel1, {.bias = bias1, .activation = &inner}, simd::TilesOut{middle});
+    simd::gemm(middle, kernel2, {.bias = bias2}, simd::RowsOut{y.data(), y.stride()});
   }
 
   template <class Self, class Visit>
@@ -132,12 +134,14 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
       visit(plain_parameter<T>(join_name(prefix, "output.bias"), residual.output_bias.data(), {dim}, Role::expert));
   }
 
+  static constexpr Index padded(Index count) { return round_up(count, simd::panel_width(count)); }
+
   template <class CoreLayer, class KernelType>
   static simd::PackedView add_kernel(const CoreLayer& core, const KernelType& residual, Arena& arena) {
     simd::PackedView sum = core.kernel();
     const Index size = sum.panels() * sum.rows * sum.panel;
     float* room = arena.take<float>(size);
-    std::copy_n(sum.data, size, room);
+    std::copy_n(sum.floats(), size, room);
     residual.add_to(room);
     sum.data = room;
     return sum;
@@ -146,7 +150,7 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
   template <class CoreLayer>
   static const float* add_bias(const CoreLayer& core, const AlignedBuffer<float>& residual, Index count, Arena& arena) {
     if constexpr (!has_bias) return nullptr;
-    float* room = arena.take<float>(round_up(count, 2 * simd::lanes<simd::DefaultArch>));
+    float* room = arena.take<float>(padded(count));
     std::copy_n(core.bias(), residual.size(), room);
     simd::add_scaled_row(1.f, residual.data(), count, room);
     return room;

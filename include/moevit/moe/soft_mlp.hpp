@@ -34,8 +34,7 @@ class SoftRouter {
   /// tokens.
   static constexpr ScratchBytes scratch(Index group) {
     return {arena_bytes<float>(dim * all_slots) + arena_bytes<float>(simd::packed_size(dim, all_slots)),
-            arena_bytes<float>(group * dim) + arena_bytes<float>(group * all_slots) +
-                arena_bytes<float>(group * all_slots)};
+            arena_bytes<float>(dim) + tiles_bytes(group, dim) + 2 * arena_bytes<float>(group * all_slots)};
   }
 
   /// Fills routing.soft, whose weights must have room for tokens x slots floats each.
@@ -78,11 +77,14 @@ class SoftRouter {
   void route_group(ConstMatrixView x, const simd::PackedView& directions, Index g, const RouteRequest& request,
                    SoftPlan& plan, Arena& arena) const {
     const Index group = x.rows();
-    const MatrixView normalised(arena.take<float>(group * dim), group, dim);
-    for (Index token = 0; token < group; ++token)
-      normalise_strided(x.row_data(token), dim, 1, 1.f, normalised.row_data(token));
+    float* row = arena.take<float>(dim);
+    const simd::RowTiles normalised = take_tiles(group, directions, arena);
+    simd::fill_tiles(normalised, [&](Index token) {
+      normalise_strided(x.row_data(token), dim, 1, 1.f, row);
+      return row;
+    });
     const MatrixView logits(arena.take<float>(group * all_slots), group, all_slots);
-    simd::gemm(group, normalised.data(), dim, directions, {}, logits.data(), all_slots);
+    simd::gemm(normalised, directions, {}, simd::RowsOut{logits.data(), all_slots});
     if (request.options.noise_std != 0)
       simd::add_scaled_row(static_cast<float>(request.options.noise_std), plan.combine.data() + g * group * all_slots,
                            group * all_slots, logits.data());
@@ -123,9 +125,10 @@ class SoftMlp {
   static constexpr ScratchBytes scratch(const RoutingOptions& options, Index images, Index tokens_per_image) {
     const Index group = tokens_per_group(options, images, tokens_per_image), groups = images * tokens_per_image / group;
     const Index block = std::min(groups * slots, Index{BankType::block_rows});
-    const Index mixing =
-        std::max(arena_bytes<float>(simd::packed_size(group, dim)) + arena_bytes<float>(group * dim),
-                 arena_bytes<float>(simd::packed_size(all_slots, dim)) + arena_bytes<float>(all_slots * dim));
+    const Index mixing = std::max(
+        arena_bytes<float>(simd::packed_size(group, dim)) + arena_bytes<float>(group * dim) + tiles_bytes(slots, group),
+        arena_bytes<float>(simd::packed_size(all_slots, dim)) + arena_bytes<float>(all_slots * dim) +
+            tiles_bytes(group, all_slots));
     const ScratchBytes routing = RouterType::scratch(group);
     return {std::max(routing.shared, 2 * arena_bytes<float>(groups * all_slots * dim)),
             std::max({routing.per_worker, mixing, BankType::scratch_bytes(block)})};
@@ -177,9 +180,11 @@ class SoftMlp {
     const simd::PackedView packed =
         simd::pack(tokens, dim, group, dim, arena.take<float>(simd::packed_size(group, dim)));
     const ConstMatrixView weights = plan.dispatch_of(g);
-    for (Index slot = 0; slot < all_slots; slot += slots)
-      simd::gemm(slots, weights.row_data(slot), group, packed, {}, inputs.row_data(slot_row(plan.groups, g, slot)),
-                 dim);
+    const simd::RowTiles tiles = take_tiles(slots, packed, arena);
+    for (Index slot = 0; slot < all_slots; slot += slots) {
+      simd::fill_tiles(tiles, [&](Index row) { return weights.row_data(slot + row); });
+      simd::gemm(tiles, packed, {}, simd::RowsOut{inputs.row_data(slot_row(plan.groups, g, slot)), dim});
+    }
   }
 
   void run_bank(Index groups, ConstMatrixView inputs, MatrixView outputs, bool bf16, Workspace& workspace) const {
@@ -203,7 +208,10 @@ class SoftMlp {
         simd::pack(slot_outputs, dim, all_slots, dim, arena.take<float>(simd::packed_size(all_slots, dim)));
     const MatrixView stream = rows.stream.rows_of(g * plan.group, plan.group);
     const simd::Epilogue epilogue{.scale = rows.scale, .residual = stream.data(), .residual_stride = stream.stride()};
-    simd::gemm(plan.group, plan.combine_of(g).data(), all_slots, packed, epilogue, stream.data(), stream.stride());
+    const ConstMatrixView weights = plan.combine_of(g);
+    const simd::RowTiles tiles = take_tiles(plan.group, packed, arena);
+    simd::fill_tiles(tiles, [&](Index token) { return weights.row_data(token); });
+    simd::gemm(tiles, packed, epilogue, simd::RowsOut{stream.data(), stream.stride()});
   }
 
   RouterType router_;

@@ -3,6 +3,7 @@
 
 #include <moevit/moe/context.hpp>
 #include <moevit/moe/dispatch.hpp>
+#include <moevit/moe/gates.hpp>
 
 namespace moevit {
 
@@ -56,7 +57,8 @@ class SparseMlp {
   /// Scratch for `images` images, each `copies` times.
   static constexpr ScratchBytes scratch(const RoutingOptions& options, Index images, Index tokens_per_image) {
     const Index rows = choices(options, images, tokens_per_image);
-    return {dispatch_shared_bytes<BankType>(rows, experts), dispatch_worker_bytes<BankType>(rows)};
+    const Index router = scope == RouterScope::block ? router_worker_bytes(images * copies * tokens_per_image, dim) : 0;
+    return {dispatch_shared_bytes<BankType>(rows, experts), std::max(router, dispatch_worker_bytes<BankType>(rows))};
   }
   /// Makes room in a routing for such a batch.
   static void reserve(Routing& routing, const RoutingOptions& options, Index images, Index tokens_per_image) {

@@ -1,131 +1,122 @@
-/// y = epilogue(x W) with W in panels.
+/// y = epilogue(x W) with x in tiles of rows and W in panels.
 ///
-/// How it works: a tile of `rows` x one panel is summed in registers over all of k, in rising order with one
-/// accumulator per output and fused multiply-adds. So an output depends only on its row of x and its column of W, never
-/// on how many rows there are or how they are cut, which is what makes results the same for any batch and any thread
-/// count. The tile then passes through the epilogue while it lies in the L1 cache and is written to y.
+/// How it works: the outer loop goes over the panels of W, the inner one over the tiles of x, so a panel is fetched
+/// once and stays in a near cache while all rows pass it. The microkernel of the weights (tile_kernel.hpp) sums one
+/// tile in registers; the epilogue (epilogue.hpp) takes it to y.
 #pragma once
 
-#include <moevit/simd/activation.hpp>
-#include <moevit/simd/packed.hpp>
-
-#include <array>
-#include <utility>
+#include <moevit/simd/epilogue.hpp>
+#include <moevit/simd/tile_kernel.hpp>
 
 namespace moevit::simd {
 
-/// What happens to a product on its way out: y = residual + scale * activation(x W + bias). Null pointers leave a step
-/// out. Vectors have one float per column and are padded to whole panels.
-struct Epilogue {
-  const float* bias = nullptr;
-  const Activation* activation = nullptr;
-  const float* scale = nullptr;
-  const float* residual = nullptr;  ///< rows x cols; may be y itself
-  Index residual_stride = 0;
-};
+/// Tiles for `rows` rows that are to be multiplied with `w`; `room` has rows * tiled_row_bytes(w.rows) bytes on a cache
+/// line. The elements are not set.
+template <class Arch = DefaultArch>
+RowTiles empty_tiles(Index rows, const PackedView& w, std::byte* room) {
+  const TileKernel& kernel = w.kernel ? *w.kernel : float_kernel<Arch>;
+  return {.data = room,
+          .rows = rows,
+          .width = w.rows,
+          .row_bytes = tiled_row_bytes(w.rows),
+          .most_rows = kernel.most_rows,
+          .format = kernel.rows};
+}
 
 namespace detail {
 
-/// Rows of the largest register tile: as many accumulators as the registers hold beside the panel and one broadcast.
+/// Copies 16 floats; `target` lies on a cache line.
 template <class Arch>
-inline constexpr Index tile_rows = register_count<Arch> == 32 ? 14 : 6;
-
-template <class Arch>
-inline constexpr Index max_tile_floats = tile_rows<Arch> * 2 * lanes<Arch>;
-
-/// tile[rows][vectors * lanes] = x[rows][k] times one panel.
-template <class Arch, int rows, int vectors>
-void multiply_tile(const float* x, Index stride, const float* panel, Index k, float* tile) {
-  using B = Batch<Arch>;
-  constexpr Index width = vectors * lanes<Arch>;
-  B sum[rows][vectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) sum[r][v] = B(0.f);
-  for (Index i = 0; i < k; ++i, panel += width) {
-    B w[vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) w[v] = B::load_aligned(panel + v * lanes<Arch>);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) {
-      const B factor(x[r * stride + i]);
-#pragma GCC unroll 2
-      for (int v = 0; v < vectors; ++v) sum[r][v] = xsimd::fma(factor, w[v], sum[r][v]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors; ++v) sum[r][v].store_aligned(tile + r * width + v * lanes<Arch>);
-}
-
-using MultiplyTile = void (*)(const float*, Index, const float*, Index, float*);
-
-/// The kernels for 1, 2, ... tile_rows rows.
-template <class Arch, int vectors>
-inline constexpr auto tile_kernels = []<int... r>(std::integer_sequence<int, r...>) {
-  return std::array<MultiplyTile, sizeof...(r)>{&multiply_tile<Arch, r + 1, vectors>...};
-}
-(std::make_integer_sequence<int, static_cast<int>(tile_rows<Arch>)>{});
-
-/// Applies the epilogue to `width` columns of a tile from column `first` on and writes `valid` of them to y.
-template <class Arch, class Activate>
-void finish_row(const float* tile, Index first, Index valid, const Epilogue& epilogue, const float* residual, float* y,
-                Activate activate_batch) {
-  using B = Batch<Arch>;
-  for (Index col = 0; col < valid; col += lanes<Arch>) {
-    const Index left = valid - col;
-    B value = B::load_aligned(tile + col);
-    if (epilogue.bias) value += B::load_unaligned(epilogue.bias + first + col);
-    value = activate_batch(value);
-    if (epilogue.scale) value *= B::load_unaligned(epilogue.scale + first + col);
-    if (residual)
-      value += left >= lanes<Arch> ? B::load_unaligned(residual + first + col)
-                                   : load_first<Arch>(residual + first + col, left, 0.f);
-    if (left >= lanes<Arch>)
-      value.store_unaligned(y + first + col);
-    else
-      store_first<Arch>(value, y + first + col, left);
-  }
-}
-
-template <class Arch>
-void finish_tile(const float* tile, Index rows, Index panel, Index first, Index valid, const Epilogue& epilogue,
-                 Index first_row, float* y, Index y_stride) {
-  const auto finish = [&](auto activate_batch) {
-    for (Index r = 0; r < rows; ++r) {
-      const Index row = first_row + r;
-      const float* residual = epilogue.residual ? epilogue.residual + row * epilogue.residual_stride : nullptr;
-      finish_row<Arch>(tile + r * panel, first, valid, epilogue, residual, y + row * y_stride, activate_batch);
-    }
-  };
-  if (!epilogue.activation) return finish([](const Batch<Arch>& value) { return value; });
-  with_activation(*epilogue.activation, [&](auto activation) {
-    finish([](const Batch<Arch>& value) { return activate<decltype(activation)::value, Arch>(value); });
-  });
+void copy_line(const float* source, float* target) {
+#pragma GCC unroll 4
+  for (Index i = 0; i < 16; i += lanes<Arch>) Batch<Arch>::load_unaligned(source + i).store_aligned(target + i);
 }
 
 }  // namespace detail
 
-/// y[rows x w.cols] = epilogue(x[rows x w.rows] W). Strides are in floats. x and y must not overlap; the epilogue's
-/// residual may be y. Rows are cut into tiles of nearly equal height (197 rows are 15 tiles of 13 and 14, not 14 and a
-/// rest of 1).
+/// Copies row `row` of a tile's rows, `height` of them, into the tile; what its last line has beyond the width is zero.
 template <class Arch = DefaultArch>
-void gemm(Index rows, const float* x, Index x_stride, const PackedView& w, const Epilogue& epilogue, float* y,
-          Index y_stride) {
-  if (rows == 0 || w.cols == 0) return;
-  alignas(cache_line_bytes) float tile[detail::max_tile_floats<Arch>];
-  const auto& kernels = w.panel == lanes<Arch> ? detail::tile_kernels<Arch, 1> : detail::tile_kernels<Arch, 2>;
-  const Index tiles = ceil_div(rows, detail::tile_rows<Arch>);
-  for (Index p = 0; p < w.panels(); ++p) {
-    const Index first = p * w.panel;
-    const Index valid = std::min(w.panel, w.cols - first);
-    for (Index t = 0; t < tiles; ++t) {
-      const Index row = rows * t / tiles;
-      const Index count = rows * (t + 1) / tiles - row;
-      kernels[static_cast<std::size_t>(count - 1)](x + row * x_stride, x_stride, w.panel_data(p), w.rows, tile);
-      detail::finish_tile<Arch>(tile, count, w.panel, first, valid, epilogue, row, y, y_stride);
+void put_row(const float* x, Index width, std::byte* tile, Index height, Index row) {
+  float* target = reinterpret_cast<float*>(tile + row * line_bytes);
+  const Index line = height * line_bytes / 4, whole = width / 16 * 16;
+  for (Index first = 0; first < whole; first += 16, target += line) detail::copy_line<Arch>(x + first, target);
+  if (whole < width) {
+    std::copy(x + whole, x + width, target);
+    std::fill(target + (width - whole), target + 16, 0.f);
+  }
+}
+
+/// Fills tiles row by row: row_of(row) points to its floats, valid until the next call.
+template <class Arch = DefaultArch, class RowOf>
+void fill_tiles(const RowTiles& tiles, RowOf row_of) {
+  for (Index tile = 0; tile < tiles.tiles(); ++tile) {
+    const Index first = tiles.first_row(tile), height = tiles.height(tile);
+    for (Index row = 0; row < height; ++row)
+      put_row<Arch>(row_of(first + row), tiles.width, tiles.tile_data(tile), height, row);
+  }
+}
+
+/// The rows of x (rows x w.rows, `stride` floats apart) as tiles to be multiplied with w.
+template <class Arch = DefaultArch>
+RowTiles tile_rows(Index rows, const float* x, Index stride, const PackedView& w, std::byte* room) {
+  const RowTiles tiles = empty_tiles<Arch>(rows, w, room);
+  fill_tiles<Arch>(tiles, [&](Index row) { return x + row * stride; });
+  return tiles;
+}
+
+namespace detail {
+
+/// The part of a product's columns that one call of a kernel computes.
+struct ColumnGroup {
+  Index first = 0;
+  Index valid = 0;    ///< columns that the matrix has
+  Index columns = 0;  ///< columns that are computed: whole registers
+};
+
+/// One tile: straight to y where the kernel can do all of the epilogue and all columns exist, else by way of a tile of
+/// sums in the L1 cache.
+template <class Arch, class Out>
+void multiply_tile_to(const TileKernel& kernel, TileCall call, const ColumnGroup& group, Index first_row,
+                      const Epilogue& epilogue, const Out& y) {
+  const TilePlace place{first_row, call.rows, group.first, group.valid, group.columns};
+  if (epilogue.bias) call.bias = epilogue.bias + group.first;
+  const bool whole = Out::is_padded || group.valid == group.columns;
+  if (whole && !epilogue.activation && !epilogue.scale) {
+    const RowWriter target = y.writer(first_row, call.rows, group.first);
+    call.out = target.data, call.out_stride = target.step, call.out_line = y.line(call.rows);
+    if (epilogue.row_scale) call.row_scale = epilogue.row_scale + first_row;
+    if (epilogue.residual)
+      call.residual = epilogue.residual + first_row * epilogue.residual_stride + group.first,
+      call.residual_stride = epilogue.residual_stride;
+    for (Index row = 0; row < call.rows; ++row)
+      for (Index col = 0; col < call.columns; col += 16)
+        __builtin_prefetch(call.out + row * call.out_stride + col / 16 * call.out_line, 1);
+    return kernel.multiply(call);
+  }
+  alignas(cache_line_bytes) float sums[16 * 32];
+  call.out = sums, call.out_stride = group.columns;
+  kernel.multiply(call);
+  finish_tile<Arch>(sums, place, epilogue, y);
+}
+
+}  // namespace detail
+
+/// y[x.rows x w.cols] = epilogue(x W). x was tiled for w; y (RowsOut or TilesOut) must not overlap x; the epilogue's
+/// residual may be y.
+template <class Arch = DefaultArch, class Out>
+void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, const Out& y) {
+  if (x.rows == 0 || w.cols == 0) return;
+  const TileKernel& kernel = w.kernel ? *w.kernel : float_kernel<Arch>;
+  const Index tiles = x.tiles();
+  TileCall call;
+  call.panel = w.panel, call.units = ceil_div(w.rows, rows_per_unit(w.format));
+  for (Index first = 0; first < w.cols; first += std::min(kernel.columns, w.panel)) {
+    call.weights = w.panel_data(first / w.panel) + first % w.panel * 4;
+    const Index valid = std::min({kernel.columns, w.panel, w.cols - first});
+    call.columns = round_up(valid, kernel.lanes);
+    for (Index tile = 0; tile < tiles; ++tile) {
+      call.x = x.tile_data(tile), call.rows = x.height(tile);
+      detail::multiply_tile_to<Arch>(kernel, call, {first, valid, call.columns}, x.first_row(tile), epilogue, y);
     }
   }
 }

@@ -1,64 +1,121 @@
-/// Weights in panels: the layout that the GEMM reads in one linear sweep.
+/// Weights in panels: the layout that the GEMM reads in one linear sweep, the same on every instruction set.
 #pragma once
 
 #include <moevit/simd/simd.hpp>
 
+#include <cstdint>
+
 namespace moevit::simd {
 
-/// Columns of a panel: two registers, or one where the matrix has no more columns than that.
-template <class Arch = DefaultArch>
-constexpr Index panel_width(Index cols) {
-  return cols <= lanes<Arch> ? lanes<Arch> : 2 * lanes<Arch>;
+/// What the elements of packed weights are.
+enum class WeightFormat : unsigned char { float32, bfloat16, int8 };
+
+struct TileKernel;  // simd/tile_kernel.hpp
+
+/// Columns of a panel. Two AVX-512 registers, or one where the matrix has no more columns than that; narrower
+/// instruction sets go through a panel in groups of columns.
+constexpr Index panel_width(Index cols) { return cols <= 16 ? 16 : 32; }
+
+/// Rows of W that lie side by side in one 32-bit unit of a column: 1 float, 2 bfloat16 or 4 int8 numbers.
+constexpr Index rows_per_unit(WeightFormat format) {
+  return format == WeightFormat::float32 ? 1 : format == WeightFormat::bfloat16 ? 2 : 4;
 }
 
-/// Floats that a rows x cols matrix takes in panels: columns are padded with zeros to whole panels.
-template <class Arch = DefaultArch>
-constexpr Index packed_size(Index rows, Index cols) {
-  return rows * round_up(cols, panel_width<Arch>(cols));
+/// Units of a column: rows are padded with zeros to a cache line's worth of bfloat16 or int8 numbers.
+constexpr Index column_units(WeightFormat format, Index rows) {
+  return format == WeightFormat::float32 ? rows : round_up(rows, 16 * rows_per_unit(format)) / rows_per_unit(format);
 }
 
-/// A rows x cols matrix in panels of `panel` columns. Element (k, n) lies at
-/// (n / panel) * rows * panel + k * panel + n % panel; the data are aligned to a cache line.
+/// 32-bit units that a rows x cols matrix takes in panels: columns are padded with zeros to whole panels.
+constexpr Index packed_size(Index rows, Index cols, WeightFormat format = WeightFormat::float32) {
+  return column_units(format, rows) * round_up(cols, panel_width(cols));
+}
+
+/// A rows x cols matrix in panels of `panel` columns, aligned to a cache line. With g = rows_per_unit(format), element
+/// (k, n) is number k % g of the unit (n / panel) * column_units * panel + (k / g) * panel + n % panel.
 struct PackedView {
-  const float* data = nullptr;
+  const void* data = nullptr;
   Index rows = 0;  ///< K: inputs
   Index cols = 0;  ///< N: outputs
   Index panel = 0;
+  WeightFormat format = WeightFormat::float32;
+  const TileKernel* kernel = nullptr;     ///< what multiplies with it; null: the default one for floats
+  const float* scales = nullptr;          ///< int8: one per column, W = scale * element; padded to whole panels
+  const std::int32_t* offsets = nullptr;  ///< int8: what is added to a column's sum for the offset of x, padded alike
 
   Index panels() const { return ceil_div(cols, panel); }
-  const float* panel_data(Index index) const { return data + index * rows * panel; }
+  /// The first unit of a panel.
+  const std::byte* panel_data(Index index) const {
+    return static_cast<const std::byte*>(data) + index * column_units(format, rows) * panel * 4;
+  }
+  /// The elements of a float32 matrix.
+  const float* floats() const { return static_cast<const float*>(data); }
 };
 
-/// Packs a row-major rows x cols matrix; `target` has packed_size(rows, cols) floats.
+namespace detail {
+
+/// 128-bit registers: the narrowest of the family.
+#if defined(__aarch64__)
+using NarrowArch = xsimd::neon64;
+#else
+using NarrowArch = xsimd::sse2;
+#endif
+
+/// Copies the transpose of a 4 x 4 block.
+inline void transpose_4x4(const float* source, Index stride, float* target, Index target_stride) {
+  using B = Batch<NarrowArch>;
+  const B a = B::load_unaligned(source), b = B::load_unaligned(source + stride),
+          c = B::load_unaligned(source + 2 * stride), d = B::load_unaligned(source + 3 * stride);
+  const B ac_low = xsimd::zip_lo(a, c), ac_high = xsimd::zip_hi(a, c);
+  const B bd_low = xsimd::zip_lo(b, d), bd_high = xsimd::zip_hi(b, d);
+  xsimd::zip_lo(ac_low, bd_low).store_unaligned(target);
+  xsimd::zip_hi(ac_low, bd_low).store_unaligned(target + target_stride);
+  xsimd::zip_lo(ac_high, bd_high).store_unaligned(target + 2 * target_stride);
+  xsimd::zip_hi(ac_high, bd_high).store_unaligned(target + 3 * target_stride);
+}
+
+/// target[row][col] = source[col][row] for rows x cols elements.
+inline void transpose(const float* source, Index stride, Index rows, Index cols, float* target, Index target_stride) {
+  const Index whole_rows = rows / 4 * 4, whole_cols = cols / 4 * 4;
+  for (Index col = 0; col < whole_cols; col += 4)
+    for (Index row = 0; row < whole_rows; row += 4)
+      transpose_4x4(source + col * stride + row, stride, target + row * target_stride + col, target_stride);
+  for (Index col = 0; col < cols; ++col)
+    for (Index row = col < whole_cols ? whole_rows : 0; row < rows; ++row)
+      target[row * target_stride + col] = source[col * stride + row];
+}
+
+}  // namespace detail
+
+/// Packs a row-major rows x cols matrix of floats; `target` has packed_size(rows, cols) floats.
 template <class Arch = DefaultArch>
 PackedView pack(const float* source, Index stride, Index rows, Index cols, float* target) {
-  const Index panel = panel_width<Arch>(cols);
+  const Index panel = panel_width(cols);
   float* out = target;
   for (Index first = 0; first < cols; first += panel) {
     const Index width = std::min(panel, cols - first);
     for (Index row = 0; row < rows; ++row, out += panel) {
       const float* in = source + row * stride + first;
-      std::copy_n(in, width, out);
-      std::fill(out + width, out + panel, 0.f);
+      Index col = 0;
+      for (; col + lanes<Arch> <= width; col += lanes<Arch>)
+        Batch<Arch>::load_unaligned(in + col).store_aligned(out + col);
+      for (; col < width; ++col) out[col] = in[col];
+      for (; col < panel; ++col) out[col] = 0.f;
     }
   }
-  return {target, rows, cols, panel};
+  return {.data = target, .rows = rows, .cols = cols, .panel = panel};
 }
 
 /// Packs the transpose of a row-major cols x rows matrix, so that column n of the result is row n of the source.
-template <class Arch = DefaultArch>
-PackedView pack_transposed(const float* source, Index stride, Index rows, Index cols, float* target) {
-  const Index panel = panel_width<Arch>(cols);
+inline PackedView pack_transposed(const float* source, Index stride, Index rows, Index cols, float* target) {
+  const Index panel = panel_width(cols);
   float* out = target;
   for (Index first = 0; first < cols; first += panel, out += rows * panel) {
     const Index width = std::min(panel, cols - first);
-    for (Index col = 0; col < width; ++col) {
-      const float* in = source + (first + col) * stride;
-      for (Index row = 0; row < rows; ++row) out[row * panel + col] = in[row];
-    }
+    detail::transpose(source + first * stride, stride, rows, width, out, panel);
     for (Index row = 0; row < rows; ++row) std::fill(out + row * panel + width, out + (row + 1) * panel, 0.f);
   }
-  return {target, rows, cols, panel};
+  return {.data = target, .rows = rows, .cols = cols, .panel = panel};
 }
 
 }  // namespace moevit::simd

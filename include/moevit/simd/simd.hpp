@@ -20,7 +20,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <limits>
+
+/// For functions of a few instructions in the innermost loops, which -O2 does not always inline.
+#define MOEVIT_ALWAYS_INLINE [[gnu::always_inline]] inline
 
 namespace moevit::simd {
 
@@ -45,6 +49,54 @@ inline constexpr int register_count = lanes<Arch> == 16 ? 32 : 16;
 
 /// Alignment of packed weights and tiles, in bytes.
 inline constexpr std::size_t cache_line_bytes = 64;
+
+/// The bits of floats as integers, and back.
+template <class Arch>
+xsimd::batch<std::int32_t, Arch> bits_of(const Batch<Arch>& value) {
+#if XSIMD_VERSION_MAJOR >= 9
+  return xsimd::bitwise_cast<std::int32_t>(value);
+#else
+  return xsimd::bitwise_cast<xsimd::batch<std::int32_t, Arch> >(value);
+#endif
+}
+template <class Arch>
+Batch<Arch> floats_of(const xsimd::batch<std::int32_t, Arch>& bits) {
+#if XSIMD_VERSION_MAJOR >= 9
+  return xsimd::bitwise_cast<float>(bits);
+#else
+  return xsimd::bitwise_cast<Batch<Arch> >(bits);
+#endif
+}
+
+/// x bounded below and above; NaN stays NaN. (Which operand of xsimd's min and max loses NaN depends on its version.)
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> at_least(const Batch<Arch>& x, float low) {
+#if XSIMD_VERSION_MAJOR >= 9
+  return xsimd::select(x < Batch<Arch>(low), Batch<Arch>(low), x);
+#else
+  return xsimd::max(Batch<Arch>(low), x);
+#endif
+}
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> at_most(const Batch<Arch>& x, float high) {
+#if XSIMD_VERSION_MAJOR >= 9
+  return xsimd::select(x > Batch<Arch>(high), Batch<Arch>(high), x);
+#else
+  return xsimd::min(Batch<Arch>(high), x);
+#endif
+}
+
+/// x / y for 1e-37 <= |y| <= 1e37, within 2 units in the last place. With AVX-512 a division takes as long as ten
+/// multiplications, an estimate and a Newton step three.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> quotient(const Batch<Arch>& x, const Batch<Arch>& y) {
+  if constexpr (lanes<Arch> == 16) {
+    const Batch<Arch> estimate = xsimd::reciprocal(y);
+    return x * xsimd::fma(estimate, xsimd::fnma(y, estimate, Batch<Arch>(1.f)), estimate);
+  } else {
+    return x / y;
+  }
+}
 
 /// Sum over the lanes, in a fixed order for one instruction set.
 template <class Arch>
@@ -80,7 +132,7 @@ Batch<Arch> keep_first(const Batch<Arch>& value, Index count, float filler) {
 
 /// Loads `count` < lanes floats and fills the rest with `filler`; nothing beyond them is read.
 template <class Arch>
-Batch<Arch> load_first(const float* source, Index count, float filler) {
+MOEVIT_ALWAYS_INLINE Batch<Arch> load_first(const float* source, Index count, float filler) {
   alignas(64) std::array<float, Batch<Arch>::size> values;
   values.fill(filler);
   std::copy_n(source, count, values.data());

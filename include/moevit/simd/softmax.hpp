@@ -1,9 +1,51 @@
 /// Softmax of a row.
 #pragma once
 
-#include <moevit/simd/simd.hpp>
+#include <moevit/simd/exp.hpp>
 
 namespace moevit::simd {
+
+namespace detail {
+
+/// Largest of `count` values that lie in lines of 16 floats, `line` floats apart.
+template <class Arch>
+float largest_of_lines(const float* x, Index line, Index count) {
+  using B = Batch<Arch>;
+  B largest(-std::numeric_limits<float>::infinity());
+  const Index whole = count / lanes<Arch> * lanes<Arch>;
+  for (Index i = 0; i < whole; i += lanes<Arch>)
+    largest = xsimd::max(largest, B::load_unaligned(x + i / 16 * line + i % 16));
+  if (const Index rest = count - whole)
+    largest = xsimd::max(
+        largest, load_first<Arch>(x + whole / 16 * line + whole % 16, rest, -std::numeric_limits<float>::infinity()));
+  return reduce_max<Arch>(largest);
+}
+
+}  // namespace detail
+
+/// Replaces `count` values, which lie in lines of 16 floats `line` floats apart, by exp(factor * (x - largest)) and
+/// returns their sum; the order of the sum depends on count alone.
+template <class Arch = DefaultArch>
+float exp_lines(float* x, Index line, Index count, float factor) {
+  using B = Batch<Arch>;
+  const B top(detail::largest_of_lines<Arch>(x, line, count)), scale(factor);
+  const Index whole = count / lanes<Arch> * lanes<Arch>;
+  B sum(0.f);
+  for (Index i = 0; i < whole; i += lanes<Arch>) {
+    float* place = x + i / 16 * line + i % 16;
+    const B value = exp_of_negative<Arch>((B::load_unaligned(place) - top) * scale);
+    value.store_unaligned(place);
+    sum += value;
+  }
+  if (const Index rest = count - whole) {
+    float* place = x + whole / 16 * line + whole % 16;
+    const B value =
+        keep_first<Arch>(exp_of_negative<Arch>((load_first<Arch>(place, rest, 0.f) - top) * scale), rest, 0.f);
+    store_first<Arch>(value, place, rest);
+    sum += value;
+  }
+  return reduce_add<Arch>(sum);
+}
 
 /// y = softmax(factor * x) over `count` floats, factor > 0. Error below 4e-7 of the largest output for any finite x:
 /// the maximum is subtracted before the factor comes in, as factor * x alone would round too much where x is large
@@ -13,31 +55,11 @@ template <class Arch = DefaultArch>
 void softmax_row(const float* x, Index count, float factor, float* y) {
   using B = Batch<Arch>;
   if (count == 0) return;
-  constexpr float lowest = -std::numeric_limits<float>::infinity();
+  if (y != x) std::copy_n(x, count, y);
+  const float inverse = 1.f / exp_lines<Arch>(y, 16, count, factor);
   const Index whole = count / lanes<Arch> * lanes<Arch>;
-  const Index rest = count - whole;
-  const B scale(factor);
-  B largest(lowest);
-  for (Index i = 0; i < whole; i += lanes<Arch>) largest = xsimd::max(largest, B::load_unaligned(x + i));
-  B tail(0.f);
-  if (rest) {
-    tail = load_first<Arch>(x + whole, rest, lowest);
-    largest = xsimd::max(largest, tail);
-  }
-  const B top(reduce_max<Arch>(largest));
-  B sum(0.f);
-  for (Index i = 0; i < whole; i += lanes<Arch>) {
-    const B value = xsimd::exp((B::load_unaligned(x + i) - top) * scale);
-    value.store_unaligned(y + i);
-    sum += value;
-  }
-  if (rest) {
-    tail = keep_first<Arch>(xsimd::exp((tail - top) * scale), rest, 0.f);
-    sum += tail;
-  }
-  const B inverse(1.f / reduce_add<Arch>(sum));
-  for (Index i = 0; i < whole; i += lanes<Arch>) (B::load_unaligned(y + i) * inverse).store_unaligned(y + i);
-  if (rest) store_first<Arch>(tail * inverse, y + whole, rest);
+  for (Index i = 0; i < whole; i += lanes<Arch>) (B::load_unaligned(y + i) * B(inverse)).store_unaligned(y + i);
+  for (Index i = whole; i < count; ++i) y[i] *= inverse;
 }
 
 }  // namespace moevit::simd

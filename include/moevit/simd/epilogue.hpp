@@ -1,0 +1,108 @@
+/// What happens to the sums of a product on their way from registers to memory.
+#pragma once
+
+#include <moevit/simd/activation.hpp>
+#include <moevit/simd/row_tiles.hpp>
+
+namespace moevit::simd {
+
+/// y = residual + scale * activation(row_scale * (x W + bias)). Null pointers leave a step out. Vectors over columns
+/// are padded to whole panels.
+struct Epilogue {
+  const float* row_scale = nullptr;  ///< one per row of x
+  const float* bias = nullptr;
+  const Activation* activation = nullptr;
+  const float* scale = nullptr;
+  const float* residual = nullptr;  ///< rows x cols; may be y itself
+  Index residual_stride = 0;
+};
+
+/// Walks down the rows of a column of the result.
+struct RowWriter {
+  float* data = nullptr;
+  Index step = 0;  ///< to the next row
+
+  void advance() { data += step; }
+};
+
+/// Rows of floats, `stride` apart, as the result of a product.
+struct RowsOut {
+  static constexpr bool is_padded = false;
+  float* data = nullptr;
+  Index stride = 0;
+
+  RowWriter writer(Index row, Index, Index col) const { return {data + row * stride + col, stride}; }
+  Index line(Index) const { return 16; }
+};
+
+/// Tiled rows of floats, cut as those of the left operand are, as the result of a product: the left operand of the next
+/// one. Padding is written, too.
+struct TilesOut {
+  static constexpr bool is_padded = true;
+  RowTiles tiles;
+
+  RowWriter writer(Index row, Index height, Index col) const {
+    std::byte* tile = tiles.data + row * tiles.row_bytes;
+    return {reinterpret_cast<float*>(tile + col / 16 * line(height) * 4) + col % 16, line_bytes / 4};
+  }
+  /// Floats from one line of a row to its next in a tile of `height` rows.
+  Index line(Index height) const { return height * line_bytes / 4; }
+};
+
+namespace detail {
+
+/// Which part of a product a tile of sums is.
+struct TilePlace {
+  Index first_row = 0;
+  Index rows = 0;
+  Index first_col = 0;
+  Index valid_cols = 0;  ///< those that the matrix has
+  Index columns = 0;     ///< of the tile, padding included
+};
+
+/// A batch of a row, whose first `valid` lanes exist.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> load_valid(const float* source, Index valid) {
+  return valid >= lanes<Arch> ? Batch<Arch>::load_unaligned(source) : load_first<Arch>(source, valid, 0.f);
+}
+
+/// Passes the columns [col, col + lanes) of all rows of a tile, which have their bias, through the rest. A column at a
+/// time, so that the scale stays in a register and consecutive rows, which do not depend on each other, overlap.
+template <class Arch, class Out, class Activate>
+void finish_columns(const float* sums, const TilePlace& place, Index col, const Epilogue& epilogue, const Out& out,
+                    Activate activate_batch) {
+  using B = Batch<Arch>;
+  const Index first = place.first_col + col, valid = place.valid_cols - col;
+  const B scale = epilogue.scale ? B::load_unaligned(epilogue.scale + first) : B(1.f);
+  const float* residual =
+      epilogue.residual ? epilogue.residual + place.first_row * epilogue.residual_stride + first : nullptr;
+  RowWriter target = out.writer(place.first_row, place.rows, first);
+  for (Index row = 0; row < place.rows; ++row, sums += place.columns, target.advance()) {
+    B value = B::load_aligned(sums + col);
+    if (epilogue.row_scale) value *= B(epilogue.row_scale[place.first_row + row]);
+    value = activate_batch(value);
+    if (epilogue.scale) value *= scale;
+    if (residual) value += load_valid<Arch>(residual + row * epilogue.residual_stride, valid);
+    if (Out::is_padded || valid >= lanes<Arch>)
+      value.store_unaligned(target.data);
+    else
+      store_first<Arch>(value, target.data, valid);
+  }
+}
+
+/// Passes a tile of sums through the epilogue to `out`, while the sums lie in the L1 cache.
+template <class Arch, class Out>
+void finish_tile(const float* sums, const TilePlace& place, const Epilogue& epilogue, const Out& out) {
+  const auto finish = [&](auto activate_batch) {
+    for (Index col = 0; col < place.valid_cols; col += lanes<Arch>)
+      finish_columns<Arch>(sums, place, col, epilogue, out, activate_batch);
+  };
+  if (!epilogue.activation) return finish([](const Batch<Arch>& value) { return value; });
+  with_activation(*epilogue.activation, [&](auto activation) {
+    finish([](const Batch<Arch>& value) { return activate<decltype(activation)::value, Arch>(value); });
+  });
+}
+
+}  // namespace detail
+
+}  // namespace moevit::simd

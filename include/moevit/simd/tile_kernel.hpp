@@ -1,0 +1,151 @@
+/// The microkernel of all products with vector registers: one tile of rows times a group of columns.
+#pragma once
+
+#include <moevit/simd/row_tiles.hpp>
+
+#include <array>
+#include <utility>
+
+namespace moevit::simd {
+
+/// One tile of a product. With a kernel whose sums are floats, out = row_scale * (x W + bias + residual); the sums
+/// begin with bias and residual, so these cost no pass of their own. Null pointers leave a term out.
+struct TileCall {
+  const std::byte* x = nullptr;  ///< a tile of `rows` rows
+  Index rows = 0;
+  const std::byte* weights =
+      nullptr;  ///< the first unit of the first column; the next row of units is `panel` units on
+  Index panel = 0;
+  Index units = 0;              ///< of a column
+  Index columns = 0;            ///< a multiple of the kernel's lanes, at most its columns
+  const float* bias = nullptr;  ///< of the first column
+  const float* residual = nullptr;
+  Index residual_stride = 0;
+  const float* row_scale = nullptr;  ///< of the first row
+  /// Column c of row r goes to out + r * out_stride + c / 16 * out_line + c % 16. Floats, or 32-bit integers.
+  float* out = nullptr;
+  Index out_stride = 0;
+  Index out_line = 16;
+};
+
+/// A way to multiply tiled rows with packed weights. Chosen when weights are packed; rows are tiled to suit it.
+struct TileKernel {
+  const char* name = "";
+  RowFormat rows = RowFormat::float32;
+  Index most_rows = 1;  ///< rows of a tile
+  Index columns = 1;    ///< most columns of one call; divides 32
+  Index lanes = 1;      ///< the columns of a call are a multiple of this
+  void (*multiply)(const TileCall&) = nullptr;
+};
+
+namespace detail {
+
+/// Rows of the largest register tile: as many accumulators as the registers hold beside the weights and one broadcast.
+template <class Arch>
+inline constexpr int tile_rows = register_count<Arch> == 32 ? 14 : 6;
+
+/// Registers side by side in a tile.
+inline constexpr int tile_vectors = 2;
+
+/// What the sums of floats begin with: bias and residual of row `row` and register `vector`.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> first_sum(const TileCall& call, Index row, Index vector) {
+  using B = Batch<Arch>;
+  const Index col = vector * lanes<Arch>;
+  B sum = call.bias ? B::load_unaligned(call.bias + col) : B(0.f);
+  if (call.residual) sum += B::load_unaligned(call.residual + row * call.residual_stride + col);
+  return sum;
+}
+
+template <class Arch>
+MOEVIT_ALWAYS_INLINE void store_sum(const TileCall& call, Index row, Index vector, const Batch<Arch>& sum) {
+  const Index col = vector * lanes<Arch>;
+  const Batch<Arch> scaled = call.row_scale ? sum * Batch<Arch>(call.row_scale[row]) : sum;
+  scaled.store_unaligned(call.out + row * call.out_stride + col / 16 * call.out_line + col % 16);
+}
+
+/// One multiply-add of floats. A step says how a 32-bit unit of weights meets the units of x that belong to it; every
+/// sum runs over k in rising order with one accumulator and fused multiply-adds, so an output depends only on its row
+/// of x and its column of W, never on how many rows there are or how they are cut. That is what makes results the same
+/// for any batch and any number of threads.
+template <class Arch>
+struct FloatStep {
+  using Sum = Batch<Arch>;
+  using Weights = Batch<Arch>;
+  static constexpr Index x_units = 1;  ///< of a row, per unit of weights
+  static constexpr Index width = lanes<Arch>;
+
+  static Sum start(const TileCall& call, Index row, Index vector) { return first_sum<Arch>(call, row, vector); }
+  static void finish(const TileCall& call, Index row, Index vector, const Sum& sum) {
+    store_sum<Arch>(call, row, vector, sum);
+  }
+  static Weights load(const std::byte* weights) {
+    return Weights::load_aligned(reinterpret_cast<const float*>(weights));
+  }
+  template <int vectors>
+  static void add(const std::byte* x, const Weights (&w)[vectors], Sum (&sum)[vectors]) {
+    const Batch<Arch> factor(*reinterpret_cast<const float*>(x));
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sum[v] = xsimd::fma(factor, w[v], sum[v]);
+  }
+};
+
+/// A tile of `rows` rows times vectors * Step::width columns. All sums stay in registers; the lines of x and the panel
+/// are read once, in order.
+template <class Step, int rows, int vectors>
+void multiply_tile(const TileCall& call) {
+  constexpr Index steps_of_line = line_bytes / 4 / Step::x_units;
+  typename Step::Sum sum[rows][vectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sum[r][v] = Step::start(call, r, v);
+  const std::byte *x = call.x, *weights = call.weights;
+  const Index weights_step = call.panel * 4;
+  for (Index left = call.units; left > 0; left -= steps_of_line, x += rows * line_bytes) {
+    const std::byte* unit = x;
+    for (Index step = std::min(steps_of_line, left); step > 0; --step) {
+      typename Step::Weights w[vectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) w[v] = Step::load(weights + v * Step::width * 4);
+#pragma GCC unroll 16
+      for (int r = 0; r < rows; ++r) Step::add(unit + r * line_bytes, w, sum[r]);
+      unit += 4 * Step::x_units;
+      weights += weights_step;
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) Step::finish(call, r, v, sum[r][v]);
+}
+
+using MultiplyTile = void (*)(const TileCall&);
+
+/// multiply_tile for 1, 2, ... tile_rows rows.
+template <class Arch, class Step, int vectors>
+inline constexpr auto tile_heights = []<int... r>(std::integer_sequence<int, r...>) {
+  return std::array<MultiplyTile, sizeof...(r)>{&multiply_tile<Step, r + 1, vectors>...};
+}
+(std::make_integer_sequence<int, tile_rows<Arch>>{});
+
+/// multiply_tile for one or two registers of columns and any height.
+template <class Arch, class Step>
+void multiply_any_tile(const TileCall& call) {
+  const auto& heights =
+      call.columns == Step::width ? tile_heights<Arch, Step, 1> : tile_heights<Arch, Step, tile_vectors>;
+  heights[static_cast<std::size_t>(call.rows - 1)](call);
+}
+
+}  // namespace detail
+
+/// Floats times floats.
+template <class Arch = DefaultArch>
+inline constexpr TileKernel float_kernel{.name = "float32",
+                                         .rows = RowFormat::float32,
+                                         .most_rows = detail::tile_rows<Arch>,
+                                         .columns = detail::tile_vectors* lanes<Arch>,
+                                         .lanes = lanes<Arch>,
+                                         .multiply = &detail::multiply_any_tile<Arch, detail::FloatStep<Arch>>};
+
+}  // namespace moevit::simd
