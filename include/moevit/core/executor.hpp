@@ -27,7 +27,8 @@ class TaskRef {
 
 /// Something that runs tasks: run(n, f) calls f(task, worker) once for each task of 0..n-1, with worker in
 /// 0..workers()-1 and never two calls with one worker at a time, returns when all are done, and passes on an exception
-/// of a task. Which worker runs a task does not change any result of this library.
+/// of a task. Which worker runs a task does not change any result of this library, if workers compute in the
+/// floating-point environment of the caller (see FloatEnvironment). A task does not call run() of the same executor.
 template <class E>
 concept Executor = requires(E& executor, Index tasks, TaskRef task) {
   { executor.workers() } -> std::convertible_to<Index>;

@@ -1,0 +1,74 @@
+/// Waiting for what is about to happen without going to sleep.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+#endif
+
+namespace moevit {
+
+/// Tells the core that this thread waits in a loop.
+inline void relax_core() {
+#if defined(__SSE2__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb" ::: "memory");  // `yield` does nothing on most cores; this takes about as long as _mm_pause
+#endif
+}
+
+/// Processors that the calling thread may run on; 0 if unknown.
+inline unsigned available_processors() {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) return static_cast<unsigned>(CPU_COUNT(&allowed));
+#endif
+  return std::thread::hardware_concurrency();
+}
+
+/// A wait that is meant to be over soon. Its patience is at most 80 microseconds. It is halved whenever it was in vain,
+/// down to 10, so that little is wasted where the other threads do not get a core; and doubled by each success.
+class Spinner {
+ public:
+  /// crowded: there are more threads than processors. Then it does not wait at all: it would only keep others from
+  /// running, and offering them the core is no better, since that may be lost to another process for milliseconds.
+  explicit Spinner(bool crowded) : crowded_(crowded) {}
+
+  /// Waits until done() or as long as the patience lasts; returns whether done().
+  template <class Done>
+  bool wait(Done done) {
+    if (done()) return true;
+    if (crowded_) return false;
+    const bool success = spin(done);
+    patience_ = success ? std::min(2 * patience_, longest) : std::max(patience_ / 2, shortest);
+    return success;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr Clock::duration longest = std::chrono::microseconds(80);
+  static constexpr Clock::duration shortest = std::chrono::microseconds(10);
+
+  template <class Done>
+  bool spin(Done done) const {
+    const Clock::time_point end = Clock::now() + patience_;
+    do
+      for (int i = 0; i < 16; ++i) {  // looking at the clock takes longer than done()
+        relax_core();
+        if (done()) return true;
+      }
+    while (Clock::now() < end);
+    return false;
+  }
+
+  bool crowded_;
+  Clock::duration patience_ = longest;
+};
+
+}  // namespace moevit
