@@ -44,7 +44,7 @@ skip_cell() {
 test_packages="catch2 dataset-fashion-mnist python3 python3-numpy python3-msgpack"
 library_only="-DMOEVIT_BUILD_EXAMPLES=OFF -DMOEVIT_BUILD_BENCHMARKS=OFF -DMOEVIT_INSTALL=OFF"
 
-gcc_packages="pkg-config libcli11-dev libbenchmark-dev"
+gcc_packages="pkg-config libcli11-dev libbenchmark-dev libtbb-dev"
 gcc_cell() { build_cell gcc -DCMAKE_CXX_COMPILER=g++; }
 
 clang_packages="clang"

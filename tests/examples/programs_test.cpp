@@ -4,9 +4,14 @@
 using namespace moevit::test;
 
 namespace {
-const std::vector<std::string> programs{MOEVIT_CLASSIFY_PROGRAM, MOEVIT_INSPECT_PROGRAM, MOEVIT_ROUTING_REPORT_PROGRAM,
-                                        MOEVIT_OWN_ROUTER_PROGRAM, MOEVIT_TO_MOEVIT_PROGRAM};
-}
+const std::vector<std::string> programs{MOEVIT_CLASSIFY_PROGRAM,       MOEVIT_INSPECT_PROGRAM,
+                                        MOEVIT_ROUTING_REPORT_PROGRAM, MOEVIT_OWN_ROUTER_PROGRAM,
+                                        MOEVIT_TO_MOEVIT_PROGRAM,
+#ifdef MOEVIT_TBB_EXECUTOR_PROGRAM
+                                        MOEVIT_TBB_EXECUTOR_PROGRAM
+#endif
+};
+}  // namespace
 
 TEST_CASE("every program explains itself and tells its build") {
   for (const std::string& program : programs) {
@@ -44,6 +49,17 @@ TEST_CASE("own_router prints the load of its experts in both sparse blocks") {
   CHECK(result.output.find("block 3: 1040 tokens") != std::string::npos);
   CHECK(result.output.find("expert 5: wanted by") != std::string::npos);
 }
+
+#ifdef MOEVIT_TBB_EXECUTOR_PROGRAM
+TEST_CASE("tbb_executor gets the logits of one thread on any number of workers") {
+  for (const std::string threads : {"1", "2", "5"}) {
+    const ProgramResult result = run_program(MOEVIT_TBB_EXECUTOR_PROGRAM, {"--threads", threads});
+    CHECK(result.code == 0);
+    CHECK(result.errors.empty());
+    CHECK(result.output.find("on " + threads + " workers of oneTBB: logits equal") != std::string::npos);
+  }
+}
+#endif
 
 TEST_CASE("to_moevit writes a file of ours back byte for byte") {
   const TemporaryFolder folder;
