@@ -3,7 +3,7 @@
 # Every case is compared with plain loops before it is timed; one with a wrong result is not timed, and the script fails.
 #   bash bench/run.sh                                      all of them, about five minutes
 #   bash bench/run.sh --benchmark_filter=routing           a family: gemm softmax layer_norm epilogue attention_core
-#                                                          routing dispatch experts blocks models
+#                                                          routing dispatch experts blocks models threads
 #   bash bench/run.sh --benchmark_list_tests               the names of all cases
 #   bash bench/run.sh --benchmark_repetitions=5            any other option of Google Benchmark, too
 # Columns: Time is the mean time that passed, CPU the mean time computed. GFLOP/s (two operations per multiply-add, of the
