@@ -9,65 +9,123 @@
 namespace moevit::bench {
 namespace {
 
-/// A router with random weights and what it needs to run.
+/// A batch to route.
+struct Shape {
+  Index images = bench::images;
+  Index tokens_per_image = bench::tokens_per_image;
+  Index tokens() const { return images * tokens_per_image; }
+};
+
+/// Which part of routing is timed: all of it, or one step on what the steps before it left for the same input.
+enum class Part { whole, logits, gates, plan };
+
+/// A router with random weights, what it needs to run, and what it left behind for every input.
 template <class RouterType>
 struct Routed {
+  struct Open : RouterType {  // the router's scores are its own business, but here they are timed alone
+    const auto& scores() const { return this->scores_; }
+  };
+
+  Shape shape;
   RoutingOptions options;
-  RouterType router;
+  Open router;
   std::vector<Parameter> parameters =
       random_parameters([this](auto visit) { RouterType::each_parameter(router, "router", visit); });
   std::vector<std::vector<float>> x;
-  Workspace workspace{ScratchBytes{arena_bytes<float>(images * RouterType::dim), 0}};
-  Routing routing;
+  Workspace workspace;
+  std::vector<Routing> routings{static_cast<std::size_t>(inputs)};
 
-  explicit Routed(const RoutingOptions& routing_options) : options(routing_options) {
+  Routed(Shape batch, const RoutingOptions& routing_options)
+      : shape(batch),
+        options(routing_options),
+        workspace(ScratchBytes{arena_bytes<float>(batch.images * RouterType::dim), 0}) {
     for (unsigned input = 0; input < inputs; ++input)
-      x.push_back(image_tokens(images, tokens_per_image, RouterType::dim, 1000 * (input + 1)));
+      x.push_back(image_tokens(shape.images, shape.tokens_per_image, RouterType::dim, 1000 * (input + 1)));
+    for (Index input = 0; input < inputs; ++input) route(input);
   }
 
   ConstMatrixView stream(Index input) const {
-    return {x[static_cast<std::size_t>(input)].data(), tokens, RouterType::dim};
+    return {x[static_cast<std::size_t>(input)].data(), shape.tokens(), RouterType::dim};
   }
-  Work run(Index input) {
-    router.route({stream(input), images, tokens_per_image, 1, 0, 1, options, workspace}, routing);
-    return {.multiply_adds = static_cast<double>(routing.rows() * RouterType::dim * RouterType::experts),
-            .tokens = static_cast<double>(tokens)};
+  Routing& routing(Index input) { return routings[static_cast<std::size_t>(input)]; }
+  void route(Index input) {
+    router.route({stream(input), shape.images, shape.tokens_per_image, 1, 0, 1, options, workspace}, routing(input));
+  }
+  Work run(Index input, Part part) {
+    Routing& left = routing(input);
+    Work work{.tokens = static_cast<double>(shape.tokens())};
+    if (part == Part::whole || part == Part::logits)
+      work.multiply_adds = static_cast<double>(left.rows() * RouterType::dim * RouterType::experts);
+    if (part == Part::whole) route(input);
+    if constexpr (RouterType::scope == RouterScope::block) {
+      if (part == Part::logits)
+        router_logits(stream(input), router.scores().kernel(), nullptr, left.logits(), workspace);
+      if (part == Part::gates) {
+        softmax_gates(left.logits(), left.gates(), workspace);
+        check_gates(left.gates(), 0);
+      }
+      if (part == Part::plan) assign_top_k(left.gates(), shape.tokens(), options, left.plan, left.scratch);
+    }
+    return work;
   }
   /// The gates against float64 of all tokens, or of their means for a router per image; returns those that were used.
-  reference::Matrix check_gates(Index input) const {
+  reference::Matrix check_gates_of(Index input) {
     reference::Matrix rows(stream(input));
     if (RouterType::scope == RouterScope::model) {
-      reference::Matrix means(images, RouterType::dim);
-      for (Index image = 0; image < images; ++image)
-        std::copy_n(reference::mean_of(rows.rows_of(image * tokens_per_image, tokens_per_image)).row(0),
+      reference::Matrix means(shape.images, RouterType::dim);
+      for (Index image = 0; image < shape.images; ++image)
+        std::copy_n(reference::mean_of(rows.rows_of(image * shape.tokens_per_image, shape.tokens_per_image)).row(0),
                     RouterType::dim, means.row(image));
       rows = means;
     }
-    require_close(routing.gates(), reference::router_gates(rows, reference::Weights(parameters), "router"),
+    require_close(routing(input).gates(), reference::router_gates(rows, reference::Weights(parameters), "router"),
                   reference::rounding_tolerance(RouterType::dim, 4));
-    return reference::Matrix(routing.gates());
+    return reference::Matrix(routing(input).gates());
   }
 };
 
-/// expected(gates): the kept choices by plain loops.
+/// expected(gates, plan): the kept choices by plain loops.
 template <class RouterType, class Expected>
-Case router_case(const RoutingOptions& options, Expected expected) {
-  const auto routed = std::make_shared<Routed<RouterType>>(options);
-  return {[routed](Index input) { return routed->run(input); },
+Case router_case(Shape shape, const RoutingOptions& options, Part part, Expected expected) {
+  const auto routed = std::make_shared<Routed<RouterType>>(shape, options);
+  return {[routed, part](Index input) { return routed->run(input, part); },
           [routed, expected](Index input) {
-            require_same(routed->routing.plan, expected(routed->check_gates(input), routed->routing.plan));
+            require_same(routed->routing(input).plan,
+                         expected(routed->check_gates_of(input), routed->routing(input).plan));
           }};
 }
 
-template <Index experts>
-void add_per_patch(const std::string& name, Priority priority) {
-  RoutingOptions options{.capacity_ratio = 1.05, .priority = priority, .selected = 2};
-  add("routing/" + name + "/T1576_E" + std::to_string(experts) + "_top2_C1.05", [options] {
-    return router_case<TopKRouter<dim, experts>>(
-        options, [options](const reference::Matrix& gates, const SparsePlan& plan) {
+template <Index width, Index experts>
+void add_top_k(const std::string& name, Shape shape, RoutingOptions options, Part part = Part::whole) {
+  options.selected = 2;
+  add("routing/" + name + "_E" + std::to_string(experts) + "_top2", [shape, options, part] {
+    return router_case<TopKRouter<width, experts>>(
+        shape, options, part, [options](const reference::Matrix& gates, const SparsePlan& plan) {
           return plain_top_k(gates, options.selected, plan.capacity(), options.priority);
         });
   });
+}
+
+/// The V-MoE layer's router with limited buffers, whole and in its parts.
+template <Index experts>
+void add_per_patch() {
+  const RoutingOptions position{.capacity_ratio = 1.05},
+      batch_priority{.capacity_ratio = 1.05, .priority = Priority::max_gate};
+  add_top_k<dim, experts>("per_patch/T1576_D384_C1.05", {}, position);
+  add_top_k<dim, experts>("batch_priority/T1576_D384_C1.05", {}, batch_priority);
+  add_top_k<dim, experts>("batch_priority_logits/T1576_D384_C1.05", {}, batch_priority, Part::logits);
+  add_top_k<dim, experts>("batch_priority_gates/T1576_D384_C1.05", {}, batch_priority, Part::gates);
+  add_top_k<dim, experts>("batch_priority_plan/T1576_D384_C1.05", {}, batch_priority, Part::plan);
+}
+
+/// How routing grows with the number of experts.
+template <Index... experts>
+void add_growth() {
+  constexpr Shape shape{.images = 32, .tokens_per_image = 256};
+  (add_top_k<64, experts>("growth/T8192_D64", shape, {}), ...);
+  (add_top_k<64, experts>("growth_logits/T8192_D64", shape, {}, Part::logits), ...);
+  (add_top_k<64, experts>("growth_gates/T8192_D64", shape, {}, Part::gates), ...);
+  (add_top_k<64, experts>("growth_plan/T8192_D64", shape, {}, Part::plan), ...);
 }
 
 template <Index experts>
@@ -75,7 +133,7 @@ void add_expert_choice() {
   const RoutingOptions options{.capacity_ratio = 1., .capacity_multiple = 1, .group_images = 1};
   add("routing/expert_choice/T1576_E" + std::to_string(experts), [options] {
     return router_case<ExpertChoiceRouter<dim, experts>>(
-        options, [](const reference::Matrix& gates, const SparsePlan& plan) {
+        {}, options, Part::whole, [](const reference::Matrix& gates, const SparsePlan& plan) {
           return plain_expert_choice(gates, tokens_per_image, plan.capacity());
         });
   });
@@ -85,22 +143,26 @@ void add_expert_choice() {
 std::vector<Kept> plain_per_image(const reference::Matrix& gates) {
   std::vector<Index> filled(static_cast<std::size_t>(gates.cols));
   std::vector<Kept> kept;
-  for (Index token = 0; token < tokens; ++token) {
+  for (Index token = 0; token < gates.rows * tokens_per_image; ++token) {
     const Index expert = reference::largest(gates.row(token / tokens_per_image), gates.cols, 1)[0];
     kept.push_back({token, expert, filled[static_cast<std::size_t>(expert)]++});
   }
   return kept;
 }
 
-const bool added = [] {
-  add("routing/per_image/B8_E10_top1", [] {
+void add_per_image(Index count) {
+  add("routing/per_image/B" + std::to_string(count) + "_E10_top1", [count] {
     return router_case<PerImageRouter<192, 10>>(
-        RoutingOptions{}, [](const reference::Matrix& gates, const SparsePlan&) { return plain_per_image(gates); });
+        {.images = count}, {}, Part::whole,
+        [](const reference::Matrix& gates, const SparsePlan&) { return plain_per_image(gates); });
   });
-  add_per_patch<8>("per_patch", Priority::position);
-  add_per_patch<32>("per_patch", Priority::position);
-  add_per_patch<8>("batch_priority", Priority::max_gate);
-  add_per_patch<32>("batch_priority", Priority::max_gate);
+}
+
+const bool added = [] {
+  for (const Index count : {1, 8, 16}) add_per_image(count);
+  add_per_patch<8>();
+  add_per_patch<32>();
+  add_growth<8, 16, 32, 64, 128, 256>();
   add_expert_choice<8>();
   add_expert_choice<32>();
   return true;
