@@ -4,6 +4,8 @@
 
 #include <moevit/simd/rows.hpp>
 
+#include <utility>
+
 using namespace moevit;
 using simd::lanes;
 
@@ -72,5 +74,60 @@ TEST_CASE("add_scaled_row adds weight times x and keeps to its row") {
       CHECK(largest <= reference::unit_roundoff);  // one rounding, or two where there is no fused multiply-add
       CHECK(std::all_of(y.begin() + count, y.end(), [](float value) { return value == canary; }));
     }
+  });
+}
+
+TEST_CASE("add_weighted_rows sums rows in rising order and keeps to its row") {
+  test::for_each_architecture([]<class Arch>(Arch) {
+    std::vector<Index> counts = test::counts_around(lanes<Arch>);
+    for (const Index count : {Index{0}, 4 * lanes<Arch>, 9 * lanes<Arch> + 1}) counts.push_back(count);
+    for (const Index count : counts)
+      for (const Index rows : {1, 2, 3, 7})
+        for (const bool scaled : {false, true}) {
+          CAPTURE(count, rows, scaled);
+          const std::vector<float> x = test::normal_values(rows * count, 1), before = test::normal_values(count, 2),
+                                   scale = test::normal_values(count, 3), weights = test::normal_values(rows, 4);
+          std::vector<float> y = before;
+          y.resize(y.size() + 16, canary);
+          simd::add_weighted_rows<Arch>(
+              rows, [&](Index row) { return x.data() + row * count; },
+              [&](Index row) { return weights[static_cast<std::size_t>(row)]; }, scaled ? scale.data() : nullptr, count,
+              y.data());
+          double largest = 0.;
+          for (Index i = 0; i < count; ++i) {
+            const auto col = static_cast<std::size_t>(i);
+            double sum = 0., size = 0.;
+            for (Index row = 0; row < rows; ++row) {
+              const double term = static_cast<double>(weights[static_cast<std::size_t>(row)]) *
+                                  static_cast<double>(x[static_cast<std::size_t>(row * count + i)]);
+              sum += term, size += std::abs(term);
+            }
+            const double factor = scaled ? static_cast<double>(scale[col]) : 1.;
+            const double expected = static_cast<double>(before[col]) + factor * sum;
+            largest = std::max(largest, std::abs(static_cast<double>(y[col]) - expected) /
+                                            (std::abs(factor) * size + std::abs(static_cast<double>(before[col]))));
+          }
+          CHECK(largest <= static_cast<double>(2 * rows + 2) * reference::unit_roundoff);
+          CHECK(std::all_of(y.begin() + count, y.end(), [](float value) { return value == canary; }));
+        }
+  });
+}
+
+TEST_CASE("all_finite finds one infinity or NaN anywhere, and looks at nothing beyond") {
+  test::for_each_architecture([]<class Arch>(Arch) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    for (const Index count : test::counts_around(lanes<Arch>)) {
+      std::vector<float> x = test::normal_values(count, 5, 0.f, 1e38f);
+      for (float& value : x) value = std::clamp(value, -3e38f, 3e38f);
+      x.push_back(infinity);
+      CHECK(simd::all_finite<Arch>(x.data(), count));
+      for (Index place = 0; place < count; ++place)
+        for (const float poison : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
+          const float old = std::exchange(x[static_cast<std::size_t>(place)], poison);
+          CHECK_FALSE(simd::all_finite<Arch>(x.data(), count));
+          x[static_cast<std::size_t>(place)] = old;
+        }
+    }
+    CHECK(simd::all_finite<Arch>(nullptr, 0));
   });
 }
