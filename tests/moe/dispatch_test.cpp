@@ -1,4 +1,5 @@
 // Dispatch and combine against plain loops, and experts without tokens.
+#include <moevit/core/thread_pool.hpp>
 #include <moevit/moe/dispatch.hpp>
 #include <moevit/moe/residual_expert_bank.hpp>
 
@@ -65,6 +66,44 @@ TEST_CASE("each expert computes its rows and no others, and outputs are combined
           expected[at] += choice.gate * (x[at] + 100.f * static_cast<float>(choice.expert + 1));
         }
     for (std::size_t i = 0; i < y.size(); ++i) CHECK(y[i] == Approx(expected[i]).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("outputs are combined with a layer scale, the same to the bit for any number of threads") {
+  std::mt19937 generator(6);
+  constexpr Index tokens = 700, width = 22, experts = 20;  // more experts than are read as streams
+  const SparsePlan plan = random_plan(tokens, experts, 3, 60, generator);
+  const auto random = [&](Index count) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<std::size_t>(count));
+    for (float& value : values) value = normal(generator);
+    return values;
+  };
+  const std::vector<float> outputs = random(plan.rows() * width), scale = random(width),
+                           before = random(tokens * width);
+  const auto combined = [&](const float* scales, ExecutorRef executor) {
+    Workspace workspace({}, executor);
+    std::vector<float> y = before;
+    combine(plan, {outputs.data(), plan.rows(), width}, scales, {y.data(), tokens, width}, workspace);
+    return y;
+  };
+  for (const float* scales : {static_cast<const float*>(nullptr), scale.data()}) {
+    const std::vector<float> found = combined(scales, {});
+    for (Index threads = 2; threads <= 4; ++threads) {
+      ThreadPool pool(threads);
+      CHECK(combined(scales, ExecutorRef(pool)) == found);
+    }
+    for (int token = 0; token < plan.tokens(); ++token)
+      for (Index i = 0; i < width; ++i) {
+        const auto at = static_cast<std::size_t>(token * width + i);
+        double sum = 0.;
+        for (const TokenRow& entry : plan.rows_of_token(token))
+          sum += static_cast<double>(entry.gate) *
+                 static_cast<double>(outputs[static_cast<std::size_t>(entry.row * width + i)]);
+        const double factor = scales ? static_cast<double>(scale[static_cast<std::size_t>(i)]) : 1.;
+        REQUIRE(static_cast<double>(found[at]) == Approx(static_cast<double>(before[at]) + factor * sum).margin(1e-5));
+        if (plan.rows_of_token(token).empty()) REQUIRE(found[at] == before[at]);
+      }
   }
 }
 

@@ -79,20 +79,26 @@ Index run_experts(const SparsePlan& plan, const B& bank, ConstMatrixView x, Matr
   return multiplied;
 }
 
-/// y[token] += scale * sum over its rows, experts rising, of gate * outputs[row]. A token without rows stays as it is.
-/// `scale` (layer scale, one float per column) may be null. outputs: plan.rows() x D, y: tokens x D.
+/// y[token] += scale * (sum over its rows, experts rising, of gate * outputs[row]). A token without rows stays as it
+/// is. `scale` (layer scale, one float per column) may be null. outputs: plan.rows() x D, y: tokens x D. The sum is
+/// formed before it meets y, as simd::add_weighted_rows says, so a token's bits depend on its own rows alone.
 inline void combine(const SparsePlan& plan, ConstMatrixView outputs, const float* scale, MatrixView y,
                     Workspace& workspace) {
-  const Index dim = y.cols();
+  // A token's rows lie with its experts. Few experts are streams that the processor follows by itself; the rows of many
+  // are asked for some tokens ahead.
+  const Index ahead = plan.experts() > 16 ? 4 : plan.tokens();
   workspace.parallel_rows(plan.tokens(), 256, [&](Index first, Index count, Arena&) {
-    for (Index token = first; token < first + count; ++token)
-      for (const TokenRow& entry : plan.rows_of_token(static_cast<int>(token))) {
-        const float* output = outputs.row_data(entry.row);
-        if (scale)
-          for (Index i = 0; i < dim; ++i) y(token, i) += scale[i] * (entry.gate * output[i]);
-        else
-          simd::add_scaled_row(entry.gate, output, dim, y.row_data(token));
-      }
+    const auto rows_of = [&](Index token) { return plan.rows_of_token(static_cast<int>(token)); };
+    for (Index token = first; token < first + count; ++token) {
+      if (token + ahead < first + count)
+        for (const TokenRow& entry : rows_of(token + ahead))
+          simd::prefetch_short_row(outputs.row_data(entry.row), y.cols());
+      const std::span<const TokenRow> entries = rows_of(token);
+      if (entries.empty()) continue;
+      simd::add_weighted_rows(
+          std::ssize(entries), [&](Index i) { return outputs.row_data(entries[static_cast<std::size_t>(i)].row); },
+          [&](Index i) { return entries[static_cast<std::size_t>(i)].gate; }, scale, y.cols(), y.row_data(token));
+    }
   });
 }
 

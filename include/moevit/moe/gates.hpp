@@ -3,7 +3,8 @@
 
 #include <moevit/layers/linear.hpp>
 #include <moevit/moe/routing_options.hpp>
-#include <moevit/simd/softmax.hpp>
+#include <moevit/simd/rows.hpp>
+#include <moevit/simd/softmax_rows.hpp>
 
 #include <cmath>
 
@@ -41,14 +42,23 @@ inline void add_noise(ConstMatrixView logits, std::span<const float> unit, doubl
 
 /// gates = softmax of each row of the logits.
 inline void softmax_gates(ConstMatrixView logits, MatrixView gates, Workspace& workspace) {
-  workspace.parallel_rows(logits.rows(), 1024, [&](Index first, Index rows, Arena&) {
-    for (Index row = first; row < first + rows; ++row)
-      simd::softmax_row(logits.row_data(row), logits.cols(), 1.f, gates.row_data(row));
+  workspace.parallel_rows(logits.rows(), 256, [&](Index first, Index rows, Arena&) {
+    simd::softmax_rows([&](Index row) { return logits.row_data(first + row); }, rows, logits.cols(),
+                       [&](Index row) { return gates.row_data(first + row); });
   });
+}
+
+/// Whether all gates are finite.
+inline bool finite_gates(ConstMatrixView gates) {
+  if (gates.stride() == gates.cols()) return simd::all_finite(gates.data(), gates.size());
+  for (Index row = 0; row < gates.rows(); ++row)
+    if (!simd::all_finite(gates.row_data(row), gates.cols())) return false;
+  return true;
 }
 
 /// Throws Error naming the block and the token when a gate is not finite.
 inline void check_gates(ConstMatrixView gates, int block) {
+  if (finite_gates(gates)) return;
   for (Index row = 0; row < gates.rows(); ++row)
     for (Index col = 0; col < gates.cols(); ++col)
       if (!std::isfinite(gates(row, col)))

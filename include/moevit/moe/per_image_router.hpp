@@ -18,15 +18,24 @@ inline void assign_images(ConstMatrixView gates, Index tokens_per_image, const R
     fail("routing: expected 1 to ", experts, " selected experts, found ", options.selected);
   plan.start(images * tokens_per_image, experts, 1, images * tokens_per_image);
   scratch.filled.assign(static_cast<std::size_t>(experts), 0);
-  for (Index token = 0; token < images * tokens_per_image; ++token)
-    detail::visit_largest(gates.row_data(token / tokens_per_image), experts, options.selected,
-                          [&](Index rank, Index expert, float gate) {
-                            const std::int32_t slot = scratch.filled[static_cast<std::size_t>(expert)]++;
-                            plan.add({static_cast<std::int32_t>(token), static_cast<std::int32_t>(rank),
-                                      static_cast<std::int32_t>(expert), slot, gate});
-                          });
+  const Index k = options.selected, step = tokens_per_image * k;
+  const std::span<Choice> choices = plan.add_choices(images * step);
+  simd::visit_top_k([&](Index image) { return gates.row_data(image); }, images, experts, k,
+                    [&](Index image, Index rank, std::int32_t expert, float gate) {
+                      choices[static_cast<std::size_t>(image * step + rank)] = {
+                          static_cast<std::int32_t>(image * tokens_per_image), static_cast<std::int32_t>(rank), expert,
+                          -1, gate};
+                    });
+  for (Index first = 0; first < images * step; first += step)
+    for (Index rank = 0; rank < k; ++rank) {  // the choice of the image's first token, for all of them
+      Choice choice = choices[static_cast<std::size_t>(first + rank)];
+      choice.slot = scratch.filled[static_cast<std::size_t>(choice.expert)];
+      for (Index i = first + rank; i < first + step; i += k, ++choice.token, ++choice.slot)
+        choices[static_cast<std::size_t>(i)] = choice;
+      scratch.filled[static_cast<std::size_t>(choice.expert)] += static_cast<std::int32_t>(tokens_per_image);
+    }
   weigh_choices(options, plan);
-  plan.finish();
+  plan.finish_images(tokens_per_image);
 }
 
 /// logits = r W + b, r the mean over an image's tokens or its first token; gates = softmax; the k largest.
@@ -44,8 +53,9 @@ class PerImageRouter {
   void route(const RouteRequest& request, Routing& routing) const {
     const Arena::Scope scope_of_pooled(request.workspace.shared());
     const MatrixView pooled(request.workspace.shared().template take<float>(request.images * dim), request.images, dim);
-    for (Index image = 0; image < request.images; ++image)
+    request.workspace.parallel(request.images, [&](Index image, Arena&) {
       pool(request.tokens.rows_of(image * request.tokens_per_image, request.tokens_per_image), pooled.row_data(image));
+    });
     routing.resize(request.images, experts);
     if (request.wants_random())
       random_logits(pooled, request.block, request.options.seed, routing.logits());

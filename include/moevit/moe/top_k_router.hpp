@@ -6,26 +6,45 @@
 #include <moevit/moe/random_gates.hpp>
 #include <moevit/moe/routing.hpp>
 
+#include <algorithm>
+#include <atomic>
 #include <limits>
 
 namespace moevit {
 
 /// Softmax over blocks of columns: row r uses the `experts / members` columns of its member, the others get 0. The rows
-/// of the stream are (image, member, token); members = 1 is the plain softmax.
-inline void member_softmax(ConstMatrixView logits, Index members, Index tokens_per_image, MatrixView gates,
-                           Workspace& workspace) {
-  if (members == 1) return softmax_gates(logits, gates, workspace);
+/// of the stream are (image, member, token); members = 1 is the plain softmax. Rows begin .. begin + count - 1.
+inline void member_softmax(ConstMatrixView logits, Index begin, Index count, Index members, Index tokens_per_image,
+                           MatrixView gates) {
   const Index own = logits.cols() / members;
-  for (Index row = 0; row < logits.rows(); ++row) {
-    const Index member = row / tokens_per_image % members;
-    std::fill_n(gates.row_data(row), gates.cols(), 0.f);
-    simd::softmax_row(logits.row_data(row) + member * own, own, 1.f, gates.row_data(row) + member * own);
-  }
+  const auto first_own = [&](Index row) { return members == 1 ? 0 : (begin + row) / tokens_per_image % members * own; };
+  if (members > 1) std::fill_n(gates.row_data(begin), count * gates.cols(), 0.f);
+  simd::softmax_rows([&](Index row) { return logits.row_data(begin + row) + first_own(row); }, count, own,
+                     [&](Index row) { return gates.row_data(begin + row) + first_own(row); });
 }
 
-/// Logits (or random ones), noise if asked for, and gates of a request, left in `routing`.
-inline void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, const float* bias, Index members,
-                         Routing& routing) {
+/// The last steps of scoring, block by block so that gates are still in the cache when they are used: softmax, check,
+/// use(begin, rows). `use` may run on many threads at once. Throws Error as check_gates does.
+template <class Use>
+void make_gates(ConstMatrixView logits, const RouteRequest& request, Index members, MatrixView gates, Use use) {
+  constexpr Index block_floats = 1 << 14;
+  std::atomic<bool> finite = true;
+  request.workspace.parallel_rows(logits.rows(), std::max<Index>(block_floats / logits.cols(), 1),
+                                  [&](Index begin, Index rows, Arena&) {
+                                    member_softmax(logits, begin, rows, members, request.tokens_per_image, gates);
+                                    if (finite_gates(gates.rows_of(begin, rows)))
+                                      use(begin, rows);
+                                    else
+                                      finite.store(false, std::memory_order_relaxed);
+                                  });
+  if (!finite) check_gates(gates, request.block);  // finds the first one, whichever thread was first
+}
+
+/// Logits (or random ones), noise if asked for, and gates of a request, left in `routing`. use(begin, rows) is called
+/// for blocks of rows whose gates are ready, maybe on many threads at once.
+template <class Use>
+void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, const float* bias, Index members,
+                  Routing& routing, Use use) {
   const Index experts = kernel.cols, rows = request.tokens.rows();
   routing.resize(rows, experts);
   if (request.wants_random())
@@ -46,8 +65,12 @@ inline void score_tokens(const RouteRequest& request, const simd::PackedView& ke
   }
   const ConstMatrixView scored =
       options.noise_std != 0 ? ConstMatrixView(routing.noisy_logits()) : ConstMatrixView(routing.logits());
-  member_softmax(scored, members, request.tokens_per_image, routing.gates(), request.workspace);
-  check_gates(routing.gates(), request.block);
+  make_gates(scored, request, members, routing.gates(), use);
+}
+
+inline void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, const float* bias, Index members,
+                         Routing& routing) {
+  score_tokens(request, kernel, bias, members, routing, [](Index, Index) {});
 }
 
 /// What top-k and expert-choice routers share: one kernel D x E, no bias.
@@ -82,14 +105,19 @@ class TopKRouter : public LinearRouter<dim, experts> {
     if (request.options.selected > experts / members)
       fail("router of block ", request.block, ": expected 1 to ", experts / members, " selected experts, found ",
            request.options.selected);
-    score_tokens(request, this->scores_.kernel(), nullptr, members, routing);
-    const Index tokens = request.tokens_per_image;
-    const auto row_of = [tokens](Index position) {
-      if constexpr (members == 1) return position;
-      const Index member = position % members, token = position / members % tokens, image = position / members / tokens;
-      return (image * members + member) * tokens + token;
+    const Index tokens = request.tokens_per_image, rows = request.tokens.rows(), k = request.options.selected;
+    const auto position_of = [tokens](Index row) {
+      if constexpr (members == 1) return row;
+      const Index token = row % tokens, member = row / tokens % members, image = row / tokens / members;
+      return (image * tokens + token) * members + member;
     };
-    assign_top_k(routing.gates(), request.group(), request.options, routing.plan, routing.scratch, row_of);
+    start_top_k(rows, experts, request.group(), request.options, routing.plan);
+    const std::span<Choice> choices = routing.plan.mutable_choices();
+    score_tokens(request, this->scores_.kernel(), nullptr, members, routing, [&](Index begin, Index count) {
+      choose_top_k(
+          routing.gates(), begin, count, k, choices, [](Index row) { return row; }, position_of);
+    });
+    finish_top_k(request.group(), request.options, routing.plan, routing.scratch);
   }
 };
 
