@@ -38,7 +38,8 @@ struct Routed {
   Routed(Shape batch, const RoutingOptions& routing_options)
       : shape(batch),
         options(routing_options),
-        workspace(ScratchBytes{arena_bytes<float>(batch.images * RouterType::dim), 0}) {
+        workspace(ScratchBytes{arena_bytes<float>(batch.images * RouterType::dim),
+                               router_worker_bytes(batch.tokens(), RouterType::dim)}) {
     for (unsigned input = 0; input < inputs; ++input)
       x.push_back(image_tokens(shape.images, shape.tokens_per_image, RouterType::dim, 1000 * (input + 1)));
     for (Index input = 0; input < inputs; ++input) route(input);

@@ -10,6 +10,7 @@
 
 #include <cstdio>
 #include <iostream>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct Flags {
   Index limit = -1;
   bool json = false;
   bool summary = false;
+  examples::Precision precision = examples::Precision::float32;
   examples::RunFlags run;
 };
 
@@ -53,6 +55,13 @@ void add_options(CLI::App& app, Flags& flags) {
       "One JSON object: images, top1_correct and accuracy (null without labels), images_per_second (reading and "
       "model), model_images_per_second, predictions [file, class, name, probability, experts, expert_tokens, label, "
       "top], build");
+  const std::map<std::string, examples::Precision> precisions{{"float32", examples::Precision::float32},
+                                                              {"bf16", examples::Precision::bf16},
+                                                              {"int8", examples::Precision::int8}};
+  app.add_option("--precision", flags.precision,
+                 "How weights are stored and multiplied: float32, bf16 or int8 (routers always float32)")
+      ->transform(CLI::CheckedTransformer(precisions))
+      ->default_str("float32");
   flags.run.add_to(app);
 }
 
@@ -152,6 +161,7 @@ class Report {
 int classify(const Flags& flags) {
   examples::Problems problems("classify");
   const auto model = examples::open_model(flags.weights);
+  model->pack(flags.precision);
   const examples::Classes classes{model->description().vit.outputs(), model->class_names()};
   examples::ImageList images(flags.inputs, flags.split, classes, problems);
   if (flags.limit >= 0) images = images.first(flags.limit);

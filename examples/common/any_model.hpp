@@ -1,15 +1,21 @@
 /// A model whose type is not known until a file is opened: the few calls that the programs here make.
 #pragma once
 
+#include <moevit/io/packed_weights.hpp>
 #include <moevit/io/weights.hpp>
 #include <moevit/moevit.hpp>
 
 #include <filesystem>
 #include <span>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace examples {
+
+/// How weights are stored and multiplied, see moevit::pack.
+enum class Precision { float32, bf16, int8 };
 
 /// What classify and routing_report ask of a model. A program with one model of its own needs nothing of this: it names
 /// the type and calls it directly, as the program in README.md does.
@@ -23,30 +29,49 @@ class AnyModel {
   virtual moevit::Index outputs_per_image() const = 0;
   virtual moevit::Context context(moevit::ContextOptions options, moevit::ExecutorRef executor) const = 0;
   virtual void forward(std::span<const float> images, std::span<float> outputs, moevit::Context& context) const = 0;
-  /// Loads weights that are already read. Throws moevit::Error when they do not fit.
+  /// Loads weights that are already read; not after pack(). Throws moevit::Error when they do not fit.
   virtual void load(const moevit::TensorFile& file) = 0;
   virtual void save(const std::filesystem::path& path) const = 0;
+  /// Stores the loaded weights in another precision, once.
+  virtual void pack(Precision precision) = 0;
 };
 
-/// AnyModel for one model type.
+/// AnyModel for one model type, packed or not.
 template <class Net>
 class ModelHolder final : public AnyModel {
  public:
-  moevit::ModelDescription description() const override { return net_.description(); }
-  const moevit::Preprocessing& preprocessing() const override { return net_.preprocessing(); }
-  const std::vector<std::string>& class_names() const override { return net_.class_names(); }
+  moevit::ModelDescription description() const override {
+    return visit([](const auto& model) { return model.description(); });
+  }
+  const moevit::Preprocessing& preprocessing() const override {
+    return visit([](const auto& model) -> const auto& { return model.preprocessing(); });
+  }
+  const std::vector<std::string>& class_names() const override {
+    return visit([](const auto& model) -> const auto& { return model.class_names(); });
+  }
   moevit::Index outputs_per_image() const override { return Net::outputs_per_image; }
   moevit::Context context(moevit::ContextOptions options, moevit::ExecutorRef executor) const override {
-    return net_.context(options, executor);
+    return visit([&](const auto& model) { return model.context(options, executor); });
   }
   void forward(std::span<const float> images, std::span<float> outputs, moevit::Context& context) const override {
-    net_.forward(images, outputs, context);
+    visit([&](const auto& model) { model.forward(images, outputs, context); });
   }
-  void load(const moevit::TensorFile& file) override { moevit::load(net_, file); }
-  void save(const std::filesystem::path& path) const override { moevit::save(net_, path); }
+  void load(const moevit::TensorFile& file) override { moevit::load(std::get<Net>(model_), file); }
+  void save(const std::filesystem::path& path) const override {
+    visit([&](const auto& model) { moevit::save(model, path); });
+  }
+  void pack(Precision precision) override {
+    if (precision == Precision::bf16) model_ = moevit::pack<moevit::Bf16>(std::get<Net>(std::move(model_)));
+    if (precision == Precision::int8) model_ = moevit::pack<moevit::Int8>(std::get<Net>(std::move(model_)));
+  }
 
  private:
-  Net net_;
+  template <class Visit>
+  decltype(auto) visit(Visit visitor) const {
+    return std::visit(visitor, model_);
+  }
+
+  std::variant<Net, moevit::Packed<Net, moevit::Bf16>, moevit::Packed<Net, moevit::Int8>> model_;
 };
 
 }  // namespace examples

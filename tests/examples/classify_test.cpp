@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 using namespace moevit::test;
@@ -37,6 +38,22 @@ struct Unknown
           .image = 8, .patch = 4, .channels = 1, .dim = 16, .depth = 1, .heads = 2, .hidden = 16, .classes = 3}> {};
 
 }  // namespace
+
+TEST_CASE("classify runs in bf16 and int8 with nearly the same probabilities") {
+  const TemporaryFolder folder;
+  write_images(folder, 4);
+  const std::string images = (folder / "images").string();
+  const json exact = classified({"-w", fashion_vmoe(), images});
+  for (const std::string precision : {"bf16", "int8"}) {
+    CAPTURE(precision);
+    const json reduced = classified({"-w", fashion_vmoe(), "--precision", precision, images});
+    for (std::size_t i = 0; i < 4; ++i) {
+      const double expected = exact["predictions"][i]["probability"], found = reduced["predictions"][i]["probability"];
+      CHECK(std::abs(found - expected) < 0.1);
+    }
+  }
+  CHECK(classify({"-w", fashion_vmoe(), "--precision", "int3", images}).code != 0);
+}
 
 TEST_CASE("classify prints every image with class, probability and experts as JSON") {
   const TemporaryFolder folder;

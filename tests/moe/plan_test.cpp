@@ -234,7 +234,7 @@ TEST_CASE("workers share the choosing, and the plan and its gates stay the same 
     std::vector<float> x(static_cast<std::size_t>(images * copies * tokens * dim));
     for (float& value : x) value = normal(generator);
     const auto route = [&](ExecutorRef executor) {
-      Workspace workspace({}, executor);
+      Workspace workspace({0, router_worker_bytes(images * copies * tokens, dim)}, executor);
       Routing routing;
       const ConstMatrixView rows(x.data(), images * copies * tokens, dim);
       router.route({rows, images, tokens, copies, 0, 1, options, workspace}, routing);
@@ -276,11 +276,14 @@ TEST_CASE("a gate that is not finite is an error that names the first one, for a
   x[static_cast<std::size_t>(15000 * dim)] = std::numeric_limits<float>::quiet_NaN();
   for (Index threads = 1; threads <= 4; ++threads) {
     ThreadPool pool(threads);
-    Workspace workspace({}, ExecutorRef(pool));
+    Workspace workspace({0, router_worker_bytes(tokens, dim)}, ExecutorRef(pool));
     Routing routing;
     const RoutingOptions options{.selected = 2};
     CHECK_THROWS_WITH(router.route({{x.data(), tokens, dim}, 1, tokens, 1, 3, 8, options, workspace}, routing),
                       Catch::Contains("router of block 3: expected finite gates, found") &&
                           Catch::Contains("nan for token 7001, expert 0"));
+    CHECK(routing.plan.rows() == 0);
+    CHECK(routing.plan.rows_of_token(tokens - 1).empty());
+    CHECK(routing.plan.demand(2) == 0);
   }
 }

@@ -30,9 +30,7 @@ void for_each_architecture(Visit visit) {
 #if defined(__x86_64__)
   detail::visit_architecture<xsimd::sse2>(visit);
   detail::visit_architecture<xsimd::sse4_2>(visit);
-  detail::visit_architecture<xsimd::avx>(visit);
   detail::visit_architecture<xsimd::fma3<xsimd::avx2>>(visit);
-  detail::visit_architecture<xsimd::avx512f>(visit);
 #endif
 }
 

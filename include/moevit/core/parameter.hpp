@@ -13,6 +13,8 @@
 
 namespace moevit {
 
+class WeightMatrix;  // layers/weight_matrix.hpp
+
 /// What a parameter is for; storage policies, decay masks and upcycling ask for it.
 enum class Role : unsigned char { embedding, norm, attention, mlp, expert, router, head };
 
@@ -39,6 +41,9 @@ struct BasicParameter {
   Role role = Role::mlp;
   std::vector<T*> matrices;  ///< where each matrix of the stack begins: one, or one per expert
   ParameterLayout layout;    ///< of each of them
+  /// The stores whose elements these are, where weights can be packed for inference; null pointers in `matrices` mean
+  /// that they were. Parameters that are columns of one matrix name the same store.
+  std::vector<std::conditional_t<std::is_const_v<T>, const WeightMatrix, WeightMatrix>*> stores = {};
 
   Index size() const { return element_count(shape); }
 

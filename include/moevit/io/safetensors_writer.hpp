@@ -32,7 +32,7 @@ inline Index stored_bytes(const StoredTensor& tensor) {
   return *product / 8;
 }
 
-/// Length and text of the header, padded with spaces so that the data begins at a multiple of 8.
+/// Length and text of the header, padded with spaces so that the data begins on a cache line.
 inline std::string safetensors_header(const std::vector<StoredTensor>& tensors, const TensorFile::Metadata& metadata) {
   std::string text = "{";
   const auto add = [&](const std::string& name, const nlohmann::ordered_json& value) {
@@ -47,7 +47,7 @@ inline std::string safetensors_header(const std::vector<StoredTensor>& tensors, 
     position = end;
   }
   text += '}';
-  text.resize((text.size() + 7) / 8 * 8, ' ');
+  text.resize((text.size() + 8 + 63) / 64 * 64 - 8, ' ');
   std::string length(8, '\0');
   const std::uint64_t size = text.size();
   static_assert(std::endian::native == std::endian::little);
@@ -57,16 +57,18 @@ inline std::string safetensors_header(const std::vector<StoredTensor>& tensors, 
 
 }  // namespace detail
 
-/// Writes tensors, ordered by falling element size and then by name, so that every one is aligned. `bytes_of(tensor)`
-/// gives the bytes of one tensor when it is its turn, so that they need not all be in memory. The file appears whole or
-/// not at all. Throws Error for names that occur twice or are not UTF-8, for bytes that do not fit the shape, and when
-/// the system cannot write.
+/// Writes tensors, those of whole cache lines first, then by falling element size, then by name, so that every one is
+/// aligned and the first ones lie on cache lines. `bytes_of(tensor)` gives the bytes of one tensor when it is its turn,
+/// so that they need not all be in memory. The file appears whole or not at all. Throws Error for names that occur
+/// twice or are not UTF-8, for bytes that do not fit the shape, and when the system cannot write.
 template <class BytesOf>
 void write_safetensors(const std::filesystem::path& path, std::vector<StoredTensor> tensors,
                        const TensorFile::Metadata& metadata, BytesOf bytes_of) {
   std::sort(tensors.begin(), tensors.end(), [](const StoredTensor& a, const StoredTensor& b) {
-    const Index bits_a = data_type_bits(a.type), bits_b = data_type_bits(b.type);
-    return bits_a != bits_b ? bits_a > bits_b : a.name < b.name;
+    const auto order = [](const StoredTensor& tensor) {
+      return std::pair(detail::stored_bytes(tensor) % 64 != 0, -data_type_bits(tensor.type));
+    };
+    return order(a) != order(b) ? order(a) < order(b) : a.name < b.name;
   });
   TensorFile(path, nullptr, tensors);  // refuses names that occur twice
   std::string header;

@@ -49,6 +49,8 @@ class TensorFile {
   }
 
   const std::filesystem::path& path() const { return path_; }
+  /// Keeps alive what the tensors point into.
+  const std::shared_ptr<const void>& storage() const { return storage_; }
   const std::vector<StoredTensor>& tensors() const { return tensors_; }
   const Metadata& metadata() const { return metadata_; }
 

@@ -73,6 +73,9 @@ template <Loadable Model>
 LoadReport load(Model& model, const TensorFile& file, const LoadOptions& options = {}) {
   const ModelDescription description = model.description();
   auto metadata = read_metadata(file);
+  if (file.metadata().contains("moevit.layout"))
+    fail(file.path().string(),
+         ": is a packed model; <moevit/io/packed_weights.hpp> has load_packed<Net, Policy>(path)");
   std::optional<PositionGrid> saved_grid;
   if (metadata) {
     const VitConfig& vit = metadata->description.vit;

@@ -75,7 +75,8 @@ class Attention {
       const Arena::Scope scope_of_core(arena);
       float* core = arena.take<float>(simd::attention_scratch(count, head_width));
       for (Index head = 0; head < heads; ++head)
-        simd::attention_head(head_of(projected, count, count, 1, head), core, mixed + head * head_width, width);
+        simd::attention_head(head_of(projected, count, count, 1, head, projection_.operand_kernel()), core,
+                             mixed + head * head_width, width);
     }
     output_.forward({mixed, 1, width}, {y, 1, dim}, arena);
   }
@@ -119,7 +120,7 @@ class Attention {
   /// The head of an image whose keys and values are the first `tokens` rows, with `queries` query rows from
   /// `first_query` on.
   static simd::AttentionHead head_of(ConstMatrixView projected, Index tokens, Index first_query, Index queries,
-                                     Index head) {
+                                     Index head, const simd::TileKernel* core_kernel) {
     const float* base = projected.data() + head * head_width;
     const float factor = 1.f / std::sqrt(static_cast<float>(head_width));
     return {base + first_query * projected.stride(),
@@ -130,18 +131,21 @@ class Attention {
             tokens,
             projected.stride(),
             head_width,
-            factor};
+            factor,
+            core_kernel};
   }
 
   // One task per image and head; queries are split further where there are too few of those for the workers.
-  static void attend(ConstMatrixView projected, Index tokens, MatrixView mixed, Workspace& workspace) {
+  void attend(ConstMatrixView projected, Index tokens, MatrixView mixed, Workspace& workspace) const {
+    const simd::TileKernel* kernel = projection_.operand_kernel();
     const Index pairs = projected.rows() / tokens * heads;
     const Index parts = pairs % workspace.workers() == 0 ? 1 : std::min(workspace.workers(), tokens);
     workspace.parallel(pairs * parts, [&](Index task, Arena& arena) {
       const Index pair = task / parts, image = pair / heads, head = pair % heads, part = task % parts;
       const Index first = tokens * part / parts, count = tokens * (part + 1) / parts - first;
       float* scratch = arena.take<float>(simd::attention_scratch(tokens, head_width));
-      const simd::AttentionHead core = head_of(projected.rows_of(image * tokens, tokens), tokens, first, count, head);
+      const simd::AttentionHead core =
+          head_of(projected.rows_of(image * tokens, tokens), tokens, first, count, head, kernel);
       simd::attention_head(core, scratch, mixed.row_data(image * tokens + first) + head * head_width, width);
     });
   }

@@ -4,6 +4,7 @@
 #include <moevit/core/aligned_buffer.hpp>
 #include <moevit/core/parameter.hpp>
 #include <moevit/core/workspace.hpp>
+#include <moevit/layers/weight_matrix.hpp>
 #include <moevit/simd/gemm.hpp>
 
 namespace moevit {
@@ -44,13 +45,11 @@ class Linear {
   static_assert(inputs > 0 && outputs > 0, "Linear: widths must be positive");
 
  public:
-  Linear()
-      : kernel_(simd::packed_size(inputs, outputs)),
-        bias_(has_bias ? padded_vector(outputs) : AlignedBuffer<float>()) {}
+  Linear() : kernel_(inputs, outputs), bias_(has_bias ? padded_vector(outputs) : AlignedBuffer<float>()) {}
 
-  simd::PackedView kernel() const {
-    return {.data = kernel_.data(), .rows = inputs, .cols = outputs, .panel = simd::panel_width(outputs)};
-  }
+  simd::PackedView kernel() const { return kernel_.view(); }
+  /// See WeightMatrix::operand_kernel().
+  const simd::TileKernel* operand_kernel() const { return kernel_.operand_kernel(); }
   const float* bias() const { return has_bias ? bias_.data() : nullptr; }
 
   /// Bytes of scratch for `rows` rows that are not tiled yet.
@@ -85,7 +84,7 @@ class Linear {
                                                       Role role) {
     const ParameterLayout layout{
         .rows = inputs, .cols = count, .first_column = first, .panel = simd::panel_width(outputs)};
-    return {std::move(name), {inputs, count}, role, {self.kernel_.data()}, layout};
+    return {std::move(name), {inputs, count}, role, {self.kernel_.floats()}, layout, {&self.kernel_}};
   }
   template <class Self>
   static BasicParameter<ParameterValue<Self>> bias_columns(Self& self, std::string name, Index first, Index count,
@@ -94,7 +93,7 @@ class Linear {
   }
 
  private:
-  AlignedBuffer<float> kernel_;
+  WeightMatrix kernel_;
   AlignedBuffer<float> bias_;
 };
 

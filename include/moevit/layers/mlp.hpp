@@ -35,6 +35,7 @@ class Mlp {
     static constexpr Activation inner = activation;
     const simd::RowTiles middle = output_layer_.take_input(x.rows, arena);
     hidden_layer_.forward(x, simd::TilesOut{middle}, {.activation = &inner});
+    simd::convert_in_place(middle);
     output_layer_.forward(middle, simd::RowsOut{y.data(), y.stride()}, epilogue);
   }
   /// The same for rows that are not tiled yet. y may be the residual, not x.

@@ -34,7 +34,10 @@ void each_stacked_parameter(Index experts, List list, auto&& visit) {
   for (auto& parameter : stacked) parameter.shape.insert(parameter.shape.begin(), experts);
   for (Index expert = 1; expert < experts; ++expert) {
     auto own = list(expert);
-    for (std::size_t i = 0; i < stacked.size(); ++i) stacked[i].matrices.push_back(own[i].matrices.front());
+    for (std::size_t i = 0; i < stacked.size(); ++i) {
+      stacked[i].matrices.push_back(own[i].matrices.front());
+      stacked[i].stores.insert(stacked[i].stores.end(), own[i].stores.begin(), own[i].stores.end());
+    }
   }
   for (auto& parameter : stacked) visit(std::move(parameter));
 }

@@ -51,14 +51,18 @@ class SparsePlan {
       list->reserve(static_cast<std::size_t>(experts) + 1);
   }
 
-  /// Begins an empty plan. `capacity` is the number of slots per expert and group.
+  /// Begins an empty plan, which stays one without rows if an error keeps it from being finished. `capacity` is the
+  /// number of slots per expert and group.
   void start(Index tokens, Index experts, Index groups, Index capacity) {
     tokens_ = static_cast<int>(tokens);
     experts_ = static_cast<int>(experts);
     groups_ = static_cast<int>(groups);
     capacity_ = capacity;
     made_ = 0;
-    order_.clear();
+    for (auto* list : {&order_, &row_tokens_}) list->clear();
+    for (auto* list : {&row_begin_, &run_begin_}) list->assign(static_cast<std::size_t>(experts) + 1, 0);
+    demand_.assign(static_cast<std::size_t>(experts), 0);
+    token_begin_.assign(static_cast<std::size_t>(tokens) + 1, 0);
   }
 
   void add(const Choice& choice) { add_choices(1).front() = choice; }

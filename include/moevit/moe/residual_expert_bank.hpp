@@ -98,8 +98,12 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
   }
 
   template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit_parameter) {
     using T = ParameterValue<Self>;
+    const auto visit = [&](auto&& parameter) {
+      parameter.stores.clear();  // core and residuals are added up as floats, so neither can be packed
+      visit_parameter(std::move(parameter));
+    };
     const std::string core = join_name(prefix, "core"), own = join_name(prefix, "residual");
     CoreHidden::each_parameter(self.core_hidden_, join_name(core, "hidden"), Role::mlp, visit);
     CoreOutput::each_parameter(self.core_output_, join_name(core, "output"), Role::mlp, visit);

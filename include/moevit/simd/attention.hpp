@@ -1,17 +1,18 @@
 /// The attention core of one head: softmax(q k^T * factor) v, a block of query rows at a time.
 #pragma once
 
+#include <moevit/simd/attention_operands.hpp>
 #include <moevit/simd/gemm.hpp>
 #include <moevit/simd/softmax.hpp>
 
 namespace moevit::simd {
 
-/// Most queries that are scored together: the rows of a tile.
-inline constexpr Index attention_rows = 16;
+/// Most queries that are scored together: two tiles of rows, since some kernels multiply two at a time.
+inline constexpr Index attention_rows = 32;
 
-/// Floats of scratch that attention_head needs: packed keys and values, a tile of queries, one of scores, row scales.
+/// Floats of scratch that attention_head needs: packed keys and values, tiles of queries and of scores, row scales.
 constexpr Index attention_scratch(Index tokens, Index width) {
-  return packed_size(width, tokens) + packed_size(tokens, width) +
+  return attention_operand_size(width, tokens) + attention_operand_size(tokens, width) +
          attention_rows * (tiled_row_bytes(width) + tiled_row_bytes(tokens)) / 4 + attention_rows;
 }
 
@@ -26,33 +27,53 @@ struct AttentionHead {
   Index stride = 0;
   Index width = 0;
   float factor = 1.f;  ///< usually 1 / sqrt(width)
+  /// Multiplies bfloat16 weights: both products are computed so. Null: in floats.
+  const TileKernel* kernel = nullptr;
 };
+
+namespace detail {
+
+/// Replaces scores by exp(factor * (score - largest)), row by row, and leaves the inverse sums.
+template <class Arch>
+void exp_scores(const RowTiles& scores, float factor, float* inverse_sums) {
+  const TileList tiles = scores.tiles();
+  for (Index number = 0; number < tiles.count(); ++number) {
+    const RowTile tile = tiles[number];
+    for (Index row = 0; row < tile.rows; ++row) {
+      const auto score = reinterpret_cast<float*>(tile.row_data(row));
+      inverse_sums[tile.first_row + row] = 1.f / exp_lines<Arch>(score, tile.line_step() / 4, scores.width, factor);
+    }
+  }
+}
+
+}  // namespace detail
 
 /// out[queries x width] = softmax(factor * q k^T) v. `scratch` has attention_scratch(tokens, width) floats on a cache
 /// line. A row of the result depends on its query and all keys and values only, not on how many queries there are.
 ///
-/// A tile of queries goes all the way while its scores lie in the L1 cache: scores, exp(factor * (score - largest)) in
-/// place, product with the values; the division by the sum waits for the epilogue.
+/// A tile of queries (or two) goes all the way while its scores lie in the L1 cache: scores, exp(factor * (score -
+/// largest)) in place, product with the values; the division by the sum waits for the epilogue.
 template <class Arch = DefaultArch>
 void attention_head(const AttentionHead& head, float* scratch, float* out, Index out_stride) {
-  const PackedView keys = pack_transposed(head.key, head.stride, head.width, head.tokens, scratch);
-  scratch += packed_size(head.width, head.tokens);
-  const PackedView values = pack<Arch>(head.value, head.stride, head.tokens, head.width, scratch);
-  scratch += packed_size(head.tokens, head.width);
-  const auto query_room = reinterpret_cast<std::byte*>(scratch);
+  const Index operand = attention_operand_size(head.width, head.tokens);
+  float* value_room = scratch + operand;
+  const PackedView keys =
+      pack_keys<Arch>(head.key, head.stride, head.tokens, head.width, head.kernel, scratch, value_room);
+  const PackedView values =
+      pack_values<Arch>(head.value, head.stride, head.tokens, head.width, head.kernel, value_room);
+  const auto query_room = reinterpret_cast<std::byte*>(value_room + attention_operand_size(head.tokens, head.width));
   const auto score_room = query_room + attention_rows * tiled_row_bytes(head.width);
   const auto inverse_sums = reinterpret_cast<float*>(score_room + attention_rows * tiled_row_bytes(head.tokens));
-  const Index most = float_kernel<Arch>.most_rows, blocks = ceil_div(head.queries, most);
+  const TileKernel& kernel = head.kernel ? *head.kernel : float_kernel<Arch>;
+  const Index most = kernel.most_rows * (kernel.multiply_two ? 2 : 1), blocks = ceil_div(head.queries, most);
   for (Index block = 0; block < blocks; ++block) {
     const Index first = head.queries * block / blocks, count = head.queries * (block + 1) / blocks - first;
     const RowTiles queries =
         tile_rows<Arch>(count, head.query + first * head.query_stride, head.query_stride, keys, query_room);
     const RowTiles scores = empty_tiles<Arch>(count, values, score_room);
     gemm<Arch>(queries, keys, {}, TilesOut{scores});
-    for (Index row = 0; row < count; ++row) {
-      float* score = reinterpret_cast<float*>(scores.data + row * line_bytes);
-      inverse_sums[row] = 1.f / exp_lines<Arch>(score, count * line_bytes / 4, head.tokens, head.factor);
-    }
+    detail::exp_scores<Arch>(scores, head.factor, inverse_sums);
+    convert_in_place<Arch>(scores);
     gemm<Arch>(scores, values, {.row_scale = inverse_sums}, RowsOut{out + first * out_stride, out_stride});
   }
 }

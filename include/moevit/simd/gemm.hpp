@@ -5,6 +5,8 @@
 /// tile in registers; the epilogue (epilogue.hpp) takes it to y.
 #pragma once
 
+#include <moevit/simd/convert_rows.hpp>
+#include <moevit/simd/dequantise.hpp>
 #include <moevit/simd/epilogue.hpp>
 #include <moevit/simd/tile_kernel.hpp>
 
@@ -34,11 +36,11 @@ void copy_line(const float* source, float* target) {
 
 }  // namespace detail
 
-/// Copies row `row` of a tile's rows, `height` of them, into the tile; what its last line has beyond the width is zero.
+/// Copies floats to row `row` of a tile; what its last line has beyond the width is zero.
 template <class Arch = DefaultArch>
-void put_row(const float* x, Index width, std::byte* tile, Index height, Index row) {
-  float* target = reinterpret_cast<float*>(tile + row * line_bytes);
-  const Index line = height * line_bytes / 4, whole = width / 16 * 16;
+void put_row(const float* x, Index width, const RowTile& tile, Index row) {
+  float* target = reinterpret_cast<float*>(tile.row_data(row));
+  const Index line = tile.line_step() / 4, whole = width / 16 * 16;
   for (Index first = 0; first < whole; first += 16, target += line) detail::copy_line<Arch>(x + first, target);
   if (whole < width) {
     std::copy(x + whole, x + width, target);
@@ -46,13 +48,19 @@ void put_row(const float* x, Index width, std::byte* tile, Index height, Index r
   }
 }
 
-/// Fills tiles row by row: row_of(row) points to its floats, valid until the next call.
+/// Fills tiles row by row, in their format: row_of(row) points to its floats, valid until the next call.
 template <class Arch = DefaultArch, class RowOf>
 void fill_tiles(const RowTiles& tiles, RowOf row_of) {
-  for (Index tile = 0; tile < tiles.tiles(); ++tile) {
-    const Index first = tiles.first_row(tile), height = tiles.height(tile);
-    for (Index row = 0; row < height; ++row)
-      put_row<Arch>(row_of(first + row), tiles.width, tiles.tile_data(tile), height, row);
+  const TileList list = tiles.tiles();
+  for (Index number = 0; number < list.count(); ++number) {
+    const RowTile tile = list[number];
+    for (Index row = 0; row < tile.rows; ++row) {
+      const float* x = row_of(tile.first_row + row);
+      if (tiles.format == RowFormat::float32)
+        put_row<Arch>(x, tiles.width, tile, row);
+      else
+        detail::put_reduced_row<Arch>({.data = reinterpret_cast<const std::byte*>(x)}, tiles, tile, row);
+    }
   }
 }
 
@@ -76,9 +84,10 @@ struct ColumnGroup {
 /// One tile: straight to y where the kernel can do all of the epilogue and all columns exist, else by way of a tile of
 /// sums in the L1 cache.
 template <class Arch, class Out>
-void multiply_tile_to(const TileKernel& kernel, TileCall call, const ColumnGroup& group, Index first_row,
+void multiply_tile_to(const TileKernel& kernel, const RowTile& tile, TileCall call, const ColumnGroup& group,
                       const Epilogue& epilogue, const Out& y) {
-  const TilePlace place{first_row, call.rows, group.first, group.valid, group.columns};
+  const Index first_row = tile.first_row;
+  call.x = tile.data, call.rows = tile.rows;
   if (epilogue.bias) call.bias = epilogue.bias + group.first;
   const bool whole = Out::is_padded || group.valid == group.columns;
   if (whole && !epilogue.activation && !epilogue.scale) {
@@ -96,8 +105,45 @@ void multiply_tile_to(const TileKernel& kernel, TileCall call, const ColumnGroup
   alignas(cache_line_bytes) float sums[16 * 32];
   call.out = sums, call.out_stride = group.columns;
   kernel.multiply(call);
-  finish_tile<Arch>(sums, place, epilogue, y);
+  finish_tile<Arch>(sums, {first_row, tile.rows, group.first, group.valid, group.columns}, epilogue, y);
 }
+
+/// One tile of x, or two, with a kernel that gives sums only.
+template <class Arch, class Out>
+void multiply_by_sums(const RowTile* tiles, Index count, const PackedView& w, const TileCall& call,
+                      const ColumnGroup& group, const Epilogue& epilogue, const Out& y) {
+  alignas(cache_line_bytes) float sums[2][16 * 32];
+  TileCall calls[2] = {call, call};
+  for (Index i = 0; i < count; ++i) {
+    calls[i].x = tiles[i].data, calls[i].rows = tiles[i].rows;
+    calls[i].out = sums[i], calls[i].out_stride = group.columns;
+  }
+  if (count == 2)
+    w.kernel->multiply_two(calls[0], calls[1]);
+  else
+    w.kernel->multiply(calls[0]);
+  for (Index i = 0; i < count; ++i) {
+    const RowTile& tile = tiles[i];
+    if (w.format == WeightFormat::int8) dequantise_tile<Arch>(sums[i], tile, group.columns, w, group.first);
+    if (epilogue.bias) add_bias<Arch>(sums[i], tile.rows, group.columns, epilogue.bias + group.first);
+    finish_tile<Arch>(sums[i], {tile.first_row, tile.rows, group.first, group.valid, group.columns}, epilogue, y);
+  }
+}
+
+/// What a kernel needs of the thread during a product.
+class KernelState {
+ public:
+  KernelState(const TileKernel& kernel, Index most_rows) : kernel_(kernel) {
+    if (kernel_.begin) kernel_.begin(most_rows);
+  }
+  KernelState(const KernelState&) = delete;
+  ~KernelState() {
+    if (kernel_.end) kernel_.end();
+  }
+
+ private:
+  const TileKernel& kernel_;
+};
 
 }  // namespace detail
 
@@ -107,16 +153,23 @@ template <class Arch = DefaultArch, class Out>
 void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, const Out& y) {
   if (x.rows == 0 || w.cols == 0) return;
   const TileKernel& kernel = w.kernel ? *w.kernel : float_kernel<Arch>;
-  const Index tiles = x.tiles();
+  const TileList tiles = x.tiles();
+  const detail::KernelState state(kernel, tiles[tiles.count() - 1].rows);
   TileCall call;
   call.panel = w.panel, call.units = ceil_div(w.rows, rows_per_unit(w.format));
   for (Index first = 0; first < w.cols; first += std::min(kernel.columns, w.panel)) {
     call.weights = w.panel_data(first / w.panel) + first % w.panel * 4;
     const Index valid = std::min({kernel.columns, w.panel, w.cols - first});
     call.columns = round_up(valid, kernel.lanes);
-    for (Index tile = 0; tile < tiles; ++tile) {
-      call.x = x.tile_data(tile), call.rows = x.height(tile);
-      detail::multiply_tile_to<Arch>(kernel, call, {first, valid, call.columns}, x.first_row(tile), epilogue, y);
+    const detail::ColumnGroup group{first, valid, call.columns};
+    for (Index number = 0, count = 1; number < tiles.count(); number += count) {
+      if (kernel.sums_only) {
+        count = kernel.multiply_two && number + 1 < tiles.count() ? 2 : 1;
+        const RowTile pair[2] = {tiles[number], tiles[number + count - 1]};
+        detail::multiply_by_sums<Arch>(pair, count, w, call, group, epilogue, y);
+      } else {
+        detail::multiply_tile_to<Arch>(kernel, tiles[number], call, group, epilogue, y);
+      }
     }
   }
 }

@@ -1,7 +1,7 @@
 /// Weights in panels: the layout that the GEMM reads in one linear sweep, the same on every instruction set.
 #pragma once
 
-#include <moevit/simd/simd.hpp>
+#include <moevit/simd/transpose.hpp>
 
 #include <cstdint>
 
@@ -52,41 +52,6 @@ struct PackedView {
   const float* floats() const { return static_cast<const float*>(data); }
 };
 
-namespace detail {
-
-/// 128-bit registers: the narrowest of the family.
-#if defined(__aarch64__)
-using NarrowArch = xsimd::neon64;
-#else
-using NarrowArch = xsimd::sse2;
-#endif
-
-/// Copies the transpose of a 4 x 4 block.
-inline void transpose_4x4(const float* source, Index stride, float* target, Index target_stride) {
-  using B = Batch<NarrowArch>;
-  const B a = B::load_unaligned(source), b = B::load_unaligned(source + stride),
-          c = B::load_unaligned(source + 2 * stride), d = B::load_unaligned(source + 3 * stride);
-  const B ac_low = xsimd::zip_lo(a, c), ac_high = xsimd::zip_hi(a, c);
-  const B bd_low = xsimd::zip_lo(b, d), bd_high = xsimd::zip_hi(b, d);
-  xsimd::zip_lo(ac_low, bd_low).store_unaligned(target);
-  xsimd::zip_hi(ac_low, bd_low).store_unaligned(target + target_stride);
-  xsimd::zip_lo(ac_high, bd_high).store_unaligned(target + 2 * target_stride);
-  xsimd::zip_hi(ac_high, bd_high).store_unaligned(target + 3 * target_stride);
-}
-
-/// target[row][col] = source[col][row] for rows x cols elements.
-inline void transpose(const float* source, Index stride, Index rows, Index cols, float* target, Index target_stride) {
-  const Index whole_rows = rows / 4 * 4, whole_cols = cols / 4 * 4;
-  for (Index col = 0; col < whole_cols; col += 4)
-    for (Index row = 0; row < whole_rows; row += 4)
-      transpose_4x4(source + col * stride + row, stride, target + row * target_stride + col, target_stride);
-  for (Index col = 0; col < cols; ++col)
-    for (Index row = col < whole_cols ? whole_rows : 0; row < rows; ++row)
-      target[row * target_stride + col] = source[col * stride + row];
-}
-
-}  // namespace detail
-
 /// Packs a row-major rows x cols matrix of floats; `target` has packed_size(rows, cols) floats.
 template <class Arch = DefaultArch>
 PackedView pack(const float* source, Index stride, Index rows, Index cols, float* target) {
@@ -112,7 +77,7 @@ inline PackedView pack_transposed(const float* source, Index stride, Index rows,
   float* out = target;
   for (Index first = 0; first < cols; first += panel, out += rows * panel) {
     const Index width = std::min(panel, cols - first);
-    detail::transpose(source + first * stride, stride, rows, width, out, panel);
+    transpose(source + first * stride, stride, rows, width, out, panel);
     for (Index row = 0; row < rows; ++row) std::fill(out + row * panel + width, out + (row + 1) * panel, 0.f);
   }
   return {.data = target, .rows = rows, .cols = cols, .panel = panel};

@@ -17,10 +17,53 @@ enum class RowFormat : unsigned char { float32, bfloat16, int8 };
 constexpr Index line_bytes = 64;
 
 /// Bytes that a row of `width` elements takes in any format.
-constexpr Index tiled_row_bytes(Index width) { return round_up(width * 4, line_bytes); }
+constexpr Index tiled_row_bytes(Index width) { return round_up(std::max<Index>(width, 1) * 4, line_bytes); }
 
-/// `rows` rows of `width` elements in tiles of nearly equal height (197 rows are 15 tiles of 13 and 14, not 14 and a
-/// rest of 1), at most `most_rows` each.
+/// Some consecutive rows of RowTiles.
+struct RowTile {
+  std::byte* data = nullptr;
+  Index first_row = 0;
+  Index rows = 0;
+  Index row_bytes = 0;
+
+  /// Bytes from a line of a row to its next one.
+  Index line_step() const { return rows * line_bytes; }
+  /// The first line of row `row` of the tile.
+  std::byte* row_data(Index row) const { return data + row * line_bytes; }
+  /// int8: where the scale of row `row` of the tile lies, x = scale * (element - 128). It takes the last four bytes of
+  /// the row's last line, which int8 numbers never need: they take a quarter of the lines that the row has as floats,
+  /// or, if that is only one line, a quarter of it.
+  std::byte* row_scale(Index row) const {
+    return data + row * line_bytes + rows * (row_bytes - line_bytes) + line_bytes - 4;
+  }
+};
+
+/// The tiles of RowTiles: count() of nearly equal height, the higher ones last (197 rows are 15 tiles of 13 and 14, not
+/// 14 and a rest of 1). Divides once, when it is made.
+class TileList {
+ public:
+  TileList(std::byte* data, Index rows, Index row_bytes, Index most_rows)
+      : data_(data),
+        row_bytes_(row_bytes),
+        count_(ceil_div(rows, most_rows)),
+        low_(count_ ? rows / count_ : 0),
+        low_tiles_(count_ * (low_ + 1) - rows) {}
+
+  Index count() const { return count_; }
+  RowTile operator[](Index tile) const {
+    const Index first = tile * low_ + std::max<Index>(0, tile - low_tiles_);
+    return {data_ + first * row_bytes_, first, low_ + (tile >= low_tiles_ ? 1 : 0), row_bytes_};
+  }
+
+ private:
+  std::byte* data_;
+  Index row_bytes_;
+  Index count_;
+  Index low_;        ///< rows of the lower tiles
+  Index low_tiles_;  ///< how many are lower
+};
+
+/// `rows` rows of `width` elements in tiles of at most `most_rows` rows.
 struct RowTiles {
   std::byte* data = nullptr;  ///< rows * row_bytes bytes on a cache line
   Index rows = 0;
@@ -28,18 +71,8 @@ struct RowTiles {
   Index row_bytes = 0;  ///< at least what the lines of a row take
   Index most_rows = 1;
   RowFormat format = RowFormat::float32;
-  float* scales = nullptr;  ///< int8: one per row, x = scale * (element - 128)
 
-  Index tiles() const { return ceil_div(rows, most_rows); }
-  Index first_row(Index tile) const { return rows * tile / tiles(); }
-  Index height(Index tile) const { return first_row(tile + 1) - first_row(tile); }
-  Index tile_of(Index row) const { return ((row + 1) * tiles() - 1) / rows; }
-  std::byte* tile_data(Index tile) const { return data + first_row(tile) * row_bytes; }
-  /// The first line of a row; the next one is height(tile_of(row)) * line_bytes further on.
-  std::byte* row_data(Index row) const {
-    const Index tile = tile_of(row);
-    return tile_data(tile) + (row - first_row(tile)) * line_bytes;
-  }
+  TileList tiles() const { return {data, rows, row_bytes, most_rows}; }
 };
 
 }  // namespace moevit::simd

@@ -1,36 +1,12 @@
 /// Rows too short to fill registers, worked on side by side: one row per lane, so that a batch holds a column of them.
 #pragma once
 
-#include <moevit/simd/simd.hpp>
+#include <moevit/simd/transpose.hpp>
 
 namespace moevit::simd {
 
 /// Columns that a tile of short rows has room for: 4 KiB with 16 lanes, a small part of the L1 cache.
 inline constexpr Index tile_columns = 64;
-
-namespace detail {
-
-/// Four floats, the unit in which tiles are transposed, on any instruction set of the family.
-#if defined(__aarch64__)
-using Quad = Batch<xsimd::neon64>;
-#elif defined(__x86_64__)
-using Quad = Batch<xsimd::sse2>;
-#endif
-
-/// Transposes 4 x 4 floats, from[r][0..3] to to(c)[0..3].
-template <class To>
-void transpose_quad(const std::array<const float*, 4>& from, To to) {
-  const Quad a = Quad::load_unaligned(from[0]), b = Quad::load_unaligned(from[1]), c = Quad::load_unaligned(from[2]),
-             d = Quad::load_unaligned(from[3]);
-  const Quad ac_low = xsimd::zip_lo(a, c), bd_low = xsimd::zip_lo(b, d), ac_high = xsimd::zip_hi(a, c),
-             bd_high = xsimd::zip_hi(b, d);
-  xsimd::zip_lo(ac_low, bd_low).store_unaligned(to(0));
-  xsimd::zip_hi(ac_low, bd_low).store_unaligned(to(1));
-  xsimd::zip_lo(ac_high, bd_high).store_unaligned(to(2));
-  xsimd::zip_hi(ac_high, bd_high).store_unaligned(to(3));
-}
-
-}  // namespace detail
 
 /// tile[col * lanes + r] = row(r)[first + col] for `count` <= tile_columns columns and the first `rows` <= lanes rows,
 /// rows >= 1; the lanes behind them repeat the last row. `row(r)` gives a pointer. Nothing beyond the columns is read.

@@ -31,11 +31,22 @@ struct TileCall {
 /// A way to multiply tiled rows with packed weights. Chosen when weights are packed; rows are tiled to suit it.
 struct TileKernel {
   const char* name = "";
+  WeightFormat weights = WeightFormat::float32;
   RowFormat rows = RowFormat::float32;
   Index most_rows = 1;  ///< rows of a tile
   Index columns = 1;    ///< most columns of one call; divides 32
   Index lanes = 1;      ///< the columns of a call are a multiple of this
   void (*multiply)(const TileCall&) = nullptr;
+  /// Two tiles with the same weights at once, or null; a kernel that has it gives sums only.
+  void (*multiply_two)(const TileCall&, const TileCall&) = nullptr;
+  /// Called by the thread that multiplies, before the first tile of a product, with the rows of its highest tile, and
+  /// after the last one; or null.
+  void (*begin)(Index most_rows) = nullptr;
+  void (*end)() = nullptr;
+  /// The kernel only writes the plain sums of products to out, as floats or, for int8 rows, as 32-bit integers.
+  bool sums_only = false;
+  /// int8: the sums are those of element - 128, so the offsets of the weights are not to be added.
+  bool subtracts_offset = false;
 };
 
 namespace detail {
@@ -73,17 +84,18 @@ struct FloatStep {
   using Sum = Batch<Arch>;
   using Weights = Batch<Arch>;
   static constexpr Index x_units = 1;  ///< of a row, per unit of weights
+  static constexpr int parts = 1;      ///< a unit is worked off in as many parts, so that few registers hold weights
   static constexpr Index width = lanes<Arch>;
 
   static Sum start(const TileCall& call, Index row, Index vector) { return first_sum<Arch>(call, row, vector); }
   static void finish(const TileCall& call, Index row, Index vector, const Sum& sum) {
     store_sum<Arch>(call, row, vector, sum);
   }
-  static Weights load(const std::byte* weights) {
+  static Weights load(const std::byte* weights, int) {
     return Weights::load_aligned(reinterpret_cast<const float*>(weights));
   }
   template <int vectors>
-  static void add(const std::byte* x, const Weights (&w)[vectors], Sum (&sum)[vectors]) {
+  static void add(const std::byte* x, int, const Weights (&w)[vectors], Sum (&sum)[vectors]) {
     const Batch<Arch> factor(*reinterpret_cast<const float*>(x));
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) sum[v] = xsimd::fma(factor, w[v], sum[v]);
@@ -104,12 +116,16 @@ void multiply_tile(const TileCall& call) {
   const Index weights_step = call.panel * 4;
   for (Index left = call.units; left > 0; left -= steps_of_line, x += rows * line_bytes) {
     const std::byte* unit = x;
+#pragma GCC unroll 2
     for (Index step = std::min(steps_of_line, left); step > 0; --step) {
-      typename Step::Weights w[vectors];
+#pragma GCC unroll 2
+      for (int part = 0; part < Step::parts; ++part) {
+        typename Step::Weights w[vectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) w[v] = Step::load(weights + v * Step::width * 4);
+        for (int v = 0; v < vectors; ++v) w[v] = Step::load(weights + v * Step::width * 4, part);
 #pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) Step::add(unit + r * line_bytes, w, sum[r]);
+        for (int r = 0; r < rows; ++r) Step::add(unit + r * line_bytes, part, w, sum[r]);
+      }
       unit += 4 * Step::x_units;
       weights += weights_step;
     }

@@ -1,0 +1,112 @@
+/// Models whose weights are stored for inference only: pack<Bf16>(net), pack<Int8>(net).
+#pragma once
+
+#include <moevit/models/vit.hpp>
+
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moevit {
+
+/// A storage policy says for each role how matrices are kept: `static constexpr Storage of(Role)`. It is asked for
+/// embedding, attention, mlp, expert and head; routers, norms, biases and positions stay float32 whatever it says.
+template <class P>
+concept StoragePolicy = requires(Role role) {
+  { P::of(role) } -> std::convertible_to<Storage>;
+};
+
+/// Whether matrices of this role are kept as the policy says; the others stay float32.
+constexpr bool is_packed_role(Role role) { return role != Role::router && role != Role::norm; }
+
+/// Everything float32: for files that are mapped instead of read.
+struct Float32 {
+  static constexpr Storage of(Role) { return Storage::float32; }
+};
+
+/// Half the bytes; products in bfloat16 with float32 sums on machines that have them (AMX, AVX512_BF16), else in
+/// float32.
+struct Bf16 {
+  static constexpr Storage of(Role) { return Storage::bfloat16; }
+};
+
+/// Half the bytes, all arithmetic in float32: the results of weights that were rounded to bfloat16.
+struct Bf16Weights {
+  static constexpr Storage of(Role) { return Storage::bfloat16_weights; }
+};
+
+/// A quarter of the bytes in attention, MLPs and experts; first and last layer, which suffer most, as bfloat16.
+struct Int8 {
+  static constexpr Storage of(Role role) {
+    return role == Role::embedding || role == Role::head ? Storage::bfloat16 : Storage::int8;
+  }
+};
+
+/// Says that a packed model begins without weights.
+struct Unpacked {};
+
+/// A model of type Net that can be run, saved and mapped, but not changed. Runs like a Net: context(), forward().
+template <class Net, StoragePolicy Policy>
+class Packed {
+ public:
+  using NetType = Net;
+  using PolicyType = Policy;
+  static constexpr VitConfig config = Net::config;
+  static constexpr MoeConfig moe = Net::moe;
+  static constexpr Index outputs_per_image = Net::outputs_per_image;
+
+  /// Packs the weights of a float32 model.
+  explicit Packed(Net net) : net_(std::move(net)) {
+    for (auto& [store, role] : stores(net_)) store->convert(Policy::of(role));
+  }
+  /// A model whose matrices are still to be given by map() of each WeightMatrix.
+  explicit Packed(Unpacked) {}
+
+  Context context(ContextOptions options = {}) const { return net_.context(options); }
+  Context context(ContextOptions options, ExecutorRef executor) const { return net_.context(options, executor); }
+  /// As Vit::forward, with the bits of this storage: the same for any batch size, place and number of threads.
+  void forward(std::span<const float> images, std::span<float> outputs, Context& context) const {
+    net_.forward(images, outputs, context);
+  }
+
+  ModelDescription description() const { return net_.description(); }
+  const Preprocessing& preprocessing() const { return net_.preprocessing(); }
+  const std::vector<std::string>& class_names() const { return net_.class_names(); }
+
+  /// Bytes of all matrices that the policy is for.
+  Index packed_bytes() const {
+    Index bytes = 0;
+    for (const auto& [store, role] : stores(net_)) bytes += store->bytes();
+    return bytes;
+  }
+
+  /// The model itself; the matrices of its parameters are null where they are not float32. For file formats.
+  const Net& net() const { return net_; }
+  Net& net() { return net_; }
+
+ private:
+  /// Every matrix once, with its role; parameters may share one.
+  template <class Model>
+  static auto stores(Model& model) {
+    const auto parameters = model.parameters();
+    using Store = typename std::remove_cvref_t<decltype(parameters.front().stores)>::value_type;
+    std::vector<std::pair<Store, Role>> list;
+    std::set<Store> seen;
+    for (const auto& parameter : parameters)
+      for (Store store : parameter.stores)
+        if (is_packed_role(parameter.role) && seen.insert(store).second) list.emplace_back(store, parameter.role);
+    return list;
+  }
+
+  Net net_;
+};
+
+/// A copy of `net` with its weights stored as Policy says.
+template <StoragePolicy Policy, class Net>
+Packed<std::remove_cvref_t<Net>, Policy> pack(Net&& net) {
+  return Packed<std::remove_cvref_t<Net>, Policy>(std::forward<Net>(net));
+}
+
+}  // namespace moevit
