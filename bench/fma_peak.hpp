@@ -34,19 +34,22 @@ inline double run_multiply_adds(Index rounds) {
   return static_cast<double>(rounds) * chains * static_cast<double>(simd::lanes<simd::DefaultArch>);
 }
 
-/// Multiply-adds per second: the median of five loops of at least 10 ms.
+/// Multiply-adds per second of one loop of at least 10 ms on the calling thread.
+inline double fma_rate() {
+  thread_local Index rounds = 100'000;
+  for (;;) {
+    const double start = thread_seconds();
+    const double done = run_multiply_adds(rounds);
+    const double seconds = thread_seconds() - start;
+    if (seconds >= 0.01) return done / seconds;
+    rounds = std::max(2 * rounds, static_cast<Index>(static_cast<double>(rounds) * 0.012 / seconds));
+  }
+}
+
+/// Multiply-adds per second: the median of five such loops.
 inline double measure_fma_peak() {
   std::array<double, 5> rates{};
-  static Index rounds = 100'000;
-  for (double& rate : rates)
-    for (;;) {
-      const double start = thread_seconds();
-      const double done = run_multiply_adds(rounds);
-      const double seconds = thread_seconds() - start;
-      rate = done / seconds;
-      if (seconds >= 0.01) break;
-      rounds = std::max(2 * rounds, static_cast<Index>(static_cast<double>(rounds) * 0.012 / seconds));
-    }
+  for (double& rate : rates) rate = fma_rate();
   std::nth_element(rates.begin(), rates.begin() + 2, rates.end());
   return rates[2];
 }

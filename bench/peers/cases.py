@@ -1,0 +1,95 @@
+"""What is compared: the cases, their inputs, the graphs that peers run, and who is compared with whom."""
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Callable
+
+import numpy as np
+
+import engines
+import graph_layers as layers
+from graph_models import vit_graph
+
+# For each precision of ours the peers it is compared with: name, engine, graphs to choose from, allowed error.
+# A new precision of ours is one line here and one in our_models.cpp.
+COMPARED = {
+    "fp32": (("ONNX Runtime fp32", engines.onnx_runtime, "onnx_runtime", 1e-3),
+             ("OpenVINO f32", engines.openvino_f32, "openvino", 1e-3),
+             ("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),
+             ("ONNX Runtime int8", engines.onnx_runtime_int8, "onnx_runtime", 0.5)),
+}
+
+
+def smooth_images(generator, batch, size):
+    """Images with large coloured areas and noise, normalised: pure noise has the same mean everywhere, and routers
+    that read the mean could not tell images apart."""
+    areas = generator.normal(size=(batch, 4, 4, 3)).repeat(size // 4, axis=1).repeat(size // 4, axis=2)
+    return (areas + 0.5 * generator.normal(size=areas.shape)).astype(np.float32)
+
+
+def image_tokens(generator, batch, width):
+    """Tokens of images that differ from image to image, as those of a trained model do."""
+    tokens = generator.normal(size=(batch, layers.TOKENS, width)) + generator.normal(size=(batch, 1, width))
+    return tokens.reshape(-1, width).astype(np.float32)
+
+
+def normal(generator, _batch, *shape):
+    return generator.normal(size=shape).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    batches: tuple
+    make_input: Callable  # generator, batch -> one input
+    graphs: dict          # engine family -> graphs that say the same; the fastest in a trial is taken
+    threads: tuple = (1, 2)
+    to_peer: Callable = lambda value: value
+    precisions: tuple = ("fp32",)
+    reduced_peers: bool = True  # whether peers of lower precision have anything to reduce
+
+
+def channels_first(images):
+    return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def same(*graphs):
+    return {"onnx_runtime": graphs, "openvino": graphs}
+
+
+# Attention: OpenVINO makes one operator of its own from the plain ones; ONNX Runtime has MultiHeadAttention, which is
+# not always faster. Experts per image: gathering weights is best for one image, gathering images for many.
+ATTEND = {"onnx_runtime": (layers.fused_attention, layers.plain_attention), "openvino": (layers.plain_attention,)}
+ROW = {"threads": (1,), "reduced_peers": False}
+EXPERTS = (layers.per_image_experts, layers.gathered_image_experts)
+
+
+def model_graphs(experts, **fixed):
+    return {family: [partial(vit_graph, attend=attend, experts=way, **fixed) for attend, way in product(ways, experts)]
+            for family, ways in ATTEND.items()}
+
+
+CASES = (
+    Case("vit_tiny_16", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS[:1]), to_peer=channels_first),
+    Case("mobile_vmoe_12x192", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS),
+         to_peer=channels_first),
+    Case("vmoe_layer", (8,), partial(image_tokens, width=384), same(layers.vmoe_layer_graph)),
+    Case("mobile_layer", (1, 16), partial(image_tokens, width=192),
+         same(*(partial(layers.mobile_layer_graph, experts=way) for way in EXPERTS))),
+    Case("softmax", (1,), lambda g, b: normal(g, b, 1, 3, 197, 197), same(layers.softmax_graph), **ROW),
+    Case("layer_norm", (1,), lambda g, b: normal(g, b, 197, 192), same(layers.layer_norm_graph), **ROW),
+    Case("gelu", (1,), lambda g, b: normal(g, b, 197, 768), same(layers.gelu_graph), **ROW),
+    Case("attention_core", (1,), lambda g, b: normal(g, b, 197, 3 * 192),
+         {family: [partial(layers.attention_graph, attend=attend) for attend in ways]
+          for family, ways in ATTEND.items()}, **ROW),
+    # Small enough for a test of this harness; not part of a run unless it is asked for.
+    Case("tiny_mobile", (2,), partial(smooth_images, size=32), model_graphs(EXPERTS, image=32, heads=2),
+         to_peer=channels_first),
+)
+
+
+def peers_of(case, precision):
+    return [peer for peer in COMPARED[precision] if case.reduced_peers or peer[3] <= 1e-3]
+
+
+HIDDEN = ("tiny_mobile",)

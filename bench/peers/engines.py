@@ -1,0 +1,150 @@
+"""Who can be timed: our server, ONNX Runtime, OpenVINO. Each has run(n): n milliseconds, a different input each.
+
+The peers are set as their documentation says is best for latency on a given number of threads.
+"""
+import json
+import logging
+import subprocess
+import time
+
+import numpy as np
+
+
+class Ours:
+    """The server moevit_peers_ours."""
+
+    def __init__(self, program):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.build = self.process.stderr.readline().strip()
+
+    def ask(self, **request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args[0]} ended: {self.process.stderr.read().strip()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer
+
+    def run(self, iterations):
+        return self.ask(do="run", iterations=iterations)["ms"]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class Peer:
+    """Calls `once` with every prepared input in turn, and times it."""
+
+    def __init__(self, prepared, once):
+        self.prepared, self.once, self.next = prepared, once, 0
+
+    def step(self):
+        value = self.prepared[self.next % len(self.prepared)]
+        self.next += 1
+        return value
+
+    def run(self, iterations):
+        self.once(self.step())  # whoever ran before has emptied the caches
+        milliseconds = []
+        for _ in range(iterations):
+            value = self.step()
+            start = time.perf_counter()
+            self.once(value)
+            milliseconds.append(1e3 * (time.perf_counter() - start))
+        return milliseconds
+
+
+class OnnxRuntimePeer(Peer):
+    """Inputs and outputs are bound beforehand, so that a call copies nothing."""
+
+    def __init__(self, path, inputs, threads):
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Its threads spin for work between calls; they must not do so while others are timed.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Denormals are slow; none should come up, but a peer is not to be hurt by them.
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self.input, self.output = self.session.get_inputs()[0].name, self.session.get_outputs()[0].name
+        self.inputs = inputs
+        super().__init__([self.bind(value) for value in inputs], self.session.run_with_iobinding)
+
+    def bind(self, value):
+        import onnxruntime
+        binding = self.session.io_binding()
+        binding.bind_ortvalue_input(self.input, onnxruntime.OrtValue.ortvalue_from_numpy(value))
+        shape = self.session.get_outputs()[0].shape
+        result = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, np.float32))
+        binding.bind_ortvalue_output(self.output, result)
+        return binding
+
+    def outputs(self):
+        return [self.session.run(None, {self.input: value})[0] for value in self.inputs]
+
+
+def quantised(path):
+    """ONNX Runtime's dynamic int8: weights per channel, activations when they are known."""
+    import onnx
+    logging.disable(logging.WARNING)  # it warns of every integer tensor
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    target = path.replace(".onnx", "_int8.onnx")
+    # The type has to be said where the operators of ONNX Runtime's own hide it from shape inference.
+    quantize_dynamic(path, target, per_channel=True, weight_type=QuantType.QInt8,
+                     extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
+    return target
+
+
+class OpenVinoPeer(Peer):
+    """One stream on `threads` threads; the input tensor is set before each call and shared, not copied."""
+
+    def __init__(self, path, inputs, threads, precision):
+        import openvino
+        settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads,
+                    "INFERENCE_PRECISION_HINT": precision, "ENABLE_CPU_PINNING": False}
+        compiled = openvino.Core().compile_model(path, "CPU", settings)
+        self.request = compiled.create_infer_request()
+        self.tensors = [openvino.Tensor(value, shared_memory=True) for value in inputs]
+        super().__init__(self.tensors, lambda _: self.request.infer())
+
+    def step(self):
+        value = super().step()
+        self.request.set_input_tensor(value)
+        return value
+
+    def outputs(self):
+        results = []
+        for tensor in self.tensors:
+            self.request.set_input_tensor(tensor)
+            self.request.infer()
+            results.append(self.request.get_output_tensor().data.copy())
+        return results
+
+
+def onnx_runtime(path, inputs, threads):
+    return OnnxRuntimePeer(path, inputs, threads)
+
+
+def onnx_runtime_int8(path, inputs, threads):
+    return OnnxRuntimePeer(quantised(path), inputs, threads)
+
+
+def openvino_f32(path, inputs, threads):
+    return OpenVinoPeer(path, inputs, threads, "f32")
+
+
+def openvino_bf16(path, inputs, threads):
+    """Its default where the processor has bfloat16; asked for, so that the name says what runs."""
+    import openvino
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise RuntimeError("this processor has no bfloat16")
+    return OpenVinoPeer(path, inputs, threads, "bf16")
