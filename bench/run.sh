@@ -6,6 +6,9 @@
 #                                                          routing dispatch experts blocks models threads
 #   bash bench/run.sh --benchmark_list_tests               the names of all cases
 #   bash bench/run.sh --benchmark_repetitions=5            any other option of Google Benchmark, too
+#   bash bench/run.sh --peers [--case REGEX] [--rounds N] [--threads 1,2] [--json FILE]
+#                                                          moevit against ONNX Runtime, OpenVINO and, for products,
+#                                                          Eigen, OpenBLAS, oneDNN and MKL, in alternating rounds
 # Columns: Time is the mean time that passed, CPU the mean time computed. GFLOP/s (two operations per multiply-add, of the
 # rows really computed), GB/s and ktokens/s are medians over the iterations, of the time computed; of_peak_% compares with
 # `peak`, the GFLOP/s of multiply-adds in registers measured right before the case. On a shared machine, differences below
@@ -21,8 +24,12 @@ for argument in "$@"; do
   fi
 done
 
+if [ "${1:-}" = --peers ]; then
+  exec bash bench/peers/run.sh "${@:2}"
+fi
+
 need_packages $library_packages libbenchmark-dev
-build_programs bench -DMOEVIT_BUILD_TESTS=OFF -DMOEVIT_BUILD_EXAMPLES=OFF
+build_programs bench -DMOEVIT_BUILD_TESTS=OFF -DMOEVIT_BUILD_EXAMPLES=OFF -DMOEVIT_BUILD_PEERS=OFF
 
 pinned=()
 if command -v taskset >/dev/null && taskset -c 0 true 2>/dev/null; then
