@@ -9,6 +9,8 @@
 #   bash bench/run.sh --peers [--case REGEX] [--rounds N] [--threads 1,2] [--json FILE]
 #                                                          moevit against ONNX Runtime, OpenVINO and, for products,
 #                                                          Eigen, OpenBLAS, oneDNN and MKL, in alternating rounds
+#   bash bench/run.sh --roofline FILE.svg                  kernels, layers and models under the roofs of this machine
+#   bash bench/run.sh --curves FILE.svg                    how cost grows with experts, tokens, capacity, batch, size
 # Columns: Time is the mean time that passed, CPU the mean time computed. GFLOP/s (two operations per multiply-add, of the
 # rows really computed), GB/s and ktokens/s are medians over the iterations, of the time computed; of_peak_% compares with
 # `peak`, the GFLOP/s of multiply-adds in registers measured right before the case. On a shared machine, differences below
@@ -24,9 +26,14 @@ for argument in "$@"; do
   fi
 done
 
-if [ "${1:-}" = --peers ]; then
-  exec bash bench/peers/run.sh "${@:2}"
-fi
+case "${1:-}" in
+  --roofline | --curves) exec bash bench/pictures.sh "$@" ;;
+esac
+peers=false others=()
+for argument in "$@"; do
+  if [ "$argument" = --peers ]; then peers=true; else others+=("$argument"); fi
+done
+if $peers; then exec bash bench/peers/run.sh "${others[@]}"; fi
 
 need_packages $library_packages libbenchmark-dev
 build_programs bench -DMOEVIT_BUILD_TESTS=OFF -DMOEVIT_BUILD_EXAMPLES=OFF -DMOEVIT_BUILD_PEERS=OFF

@@ -1,40 +1,11 @@
-"""Who can be timed: our server, ONNX Runtime, OpenVINO. Each has run(n): n milliseconds, a different input each.
+"""The engines whose graphs are timed: ONNX Runtime and OpenVINO. Each has run(n): n milliseconds, a different input each.
 
 The peers are set as their documentation says is best for latency on a given number of threads.
 """
-import json
 import logging
-import subprocess
 import time
 
 import numpy as np
-
-
-class Ours:
-    """The server moevit_peers_ours."""
-
-    def __init__(self, program):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, text=True)
-        self.build = self.process.stderr.readline().strip()
-
-    def ask(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.process.args[0]} ended: {self.process.stderr.read().strip()}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer
-
-    def run(self, iterations):
-        return self.ask(do="run", iterations=iterations)["ms"]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 class Peer:

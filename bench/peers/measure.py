@@ -14,7 +14,7 @@ import onnx
 
 import paired
 from cases import CASES, HIDDEN, peers_of
-from engines import Ours
+from our_server import Ours
 
 
 def say(text):

@@ -1,7 +1,7 @@
 /// One piece of work of ours that the server times: what it is made from and what the server needs to know of it.
 #pragma once
 
-#include "random_values.hpp"
+#include "sparse_layer.hpp"
 
 #include <moevit/core/error.hpp>
 #include <moevit/core/parameter.hpp>
@@ -21,12 +21,6 @@ struct Request {
   Index threads = 1;
   Index batch = 1;            ///< images; rows for the row kernels
   std::vector<float> inputs;  ///< all inputs, one after the other
-};
-
-/// What one run costs at least: arithmetic, and every byte that has to be read or written once.
-struct Cost {
-  double multiply_adds = 0.;
-  double bytes = 0.;
 };
 
 struct OurCase {
@@ -51,15 +45,6 @@ inline std::vector<std::span<const float>> split_inputs(const Request& request, 
   for (std::size_t first = 0; first < request.inputs.size(); first += size)
     list.push_back(std::span(request.inputs).subspan(first, size));
   return list;
-}
-
-/// Bytes of the parameters that are read: of experts only the share that is used.
-inline double bytes_read(const std::vector<Parameter>& parameters, double share_of_experts) {
-  double bytes = 0.;
-  for (const Parameter& parameter : parameters)
-    bytes += static_cast<double>(parameter.size()) * sizeof(float) *
-             (parameter.role == Role::expert ? share_of_experts : 1.);
-  return bytes;
 }
 
 [[noreturn]] inline void refuse_precision(const Request& request) {

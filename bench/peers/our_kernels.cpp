@@ -1,10 +1,15 @@
-/// Row kernels of ours on the shapes of ViT-Tiny, each as a pass of its own so that it can be compared with one.
+/// Kernels of ours: products, and row kernels on the shapes of ViT-Tiny, each as a pass of its own so that it can be
+/// compared with one.
 #include "our_case.hpp"
+#include "our_gemm.hpp"
 
 #include <moevit/core/aligned_buffer.hpp>
 #include <moevit/layers/linear.hpp>
 #include <moevit/simd/attention.hpp>
 #include <moevit/simd/layer_norm.hpp>
+
+#include <array>
+#include <sstream>
 
 namespace moevit::bench {
 namespace {
@@ -69,6 +74,26 @@ OurCase attention_case() {
   return made;
 }
 
+/// "gemm_MxKxN": a product with packed weights.
+OurCase product_case(const std::string& name) {
+  std::istringstream text(name.substr(name.find('_') + 1));
+  Index rows = 0, inner = 0, cols = 0;
+  char times = 0;
+  if (!(text >> rows >> times >> inner >> times >> cols) || rows < 1 || inner < 1 || cols < 1)
+    fail(name, ": expected gemm_ROWSxINNERxCOLS");
+  const std::vector<float> weights = test::normal_values(inner * cols, 2);
+  const auto gemm = std::make_shared<OurGemm>(inner, cols, weights.data());
+  OurCase made;
+  made.input_values = rows * inner;
+  made.output_values = rows * cols;
+  made.run = [=](std::span<const float> x, std::span<float> y) { gemm->run(rows, x.data(), y.data()); };
+  made.cost = [=] {
+    const auto moved = static_cast<double>(rows * inner + inner * cols + rows * cols);
+    return Cost{static_cast<double>(rows * inner * cols), moved * sizeof(float)};
+  };
+  return made;
+}
+
 }  // namespace
 
 bool make_kernel(const Request& request, OurCase& made) {
@@ -80,6 +105,8 @@ bool make_kernel(const Request& request, OurCase& made) {
     made = gelu_case();
   else if (request.name == "attention_core")
     made = attention_case();
+  else if (request.name.starts_with("gemm_"))
+    made = product_case(request.name);
   else
     return false;
   if (request.precision != "fp32") refuse_precision(request);

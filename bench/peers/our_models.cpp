@@ -7,12 +7,6 @@
 namespace moevit::bench {
 namespace {
 
-double share_of_used_experts(const SparsePlan& plan) {
-  int used = 0;
-  for (int expert = 0; expert < plan.experts(); ++expert) used += plan.kept(expert) > 0;
-  return static_cast<double>(used) / plan.experts();
-}
-
 /// Random weights send all images to one expert. The router's bias is moved so that the mean logit of every expert is
 /// the same over the inputs: then images differ in their experts, as those of a trained model do.
 template <class Net>
