@@ -61,8 +61,9 @@ struct Layer {
   static Context make_context(Index count, Index selected) {
     const RoutingOptions options{.selected = selected};
     const ScratchBytes bytes = Sparse::scratch(options, count, tokens_per_image);
-    Context context({bytes.shared + arena_bytes<float>(count * width), bytes.per_worker}, {.images = count}, {}, {0},
-                    1);
+    const Index router_bytes = router_worker_bytes(count * tokens_per_image, width);
+    Context context({bytes.shared + arena_bytes<float>(count * width), std::max(bytes.per_worker, router_bytes)},
+                    {.images = count}, {}, {0}, 1);
     context.routing = options;
     return context;
   }

@@ -64,7 +64,8 @@ struct SparseLayer {
   static Context make_context(LayerRows given) {
     const RoutingOptions options{.selected = given.selected};
     const ScratchBytes bytes = Sparse::scratch(options, given.images, given.tokens_per_image);
-    Context context({bytes.shared + arena_bytes<float>(given.images * width), bytes.per_worker},
+    const Index router_bytes = router_worker_bytes(given.images * given.tokens_per_image, width);
+    Context context({bytes.shared + arena_bytes<float>(given.images * width), std::max(bytes.per_worker, router_bytes)},
                     {.images = given.images, .threads = given.threads}, {}, {0}, 1);
     context.routing = options;
     return context;

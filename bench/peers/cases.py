@@ -17,7 +17,12 @@ COMPARED = {
              ("OpenVINO f32", engines.openvino_f32, "openvino", 1e-3),
              ("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),
              ("ONNX Runtime int8", engines.onnx_runtime_int8, "onnx_runtime", 0.5)),
+    "bf16": (("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),),
+    "bf16 weights": (("ONNX Runtime fp32", engines.onnx_runtime, "onnx_runtime", 0.5),
+                     ("OpenVINO f32", engines.openvino_f32, "openvino", 0.5)),
+    "int8": (("ONNX Runtime int8", engines.onnx_runtime_int8, "onnx_runtime", 0.5),),
 }
+MODEL_PRECISIONS = tuple(COMPARED)
 
 
 def smooth_images(generator, batch, size):
@@ -70,9 +75,10 @@ def model_graphs(experts, **fixed):
 
 
 CASES = (
-    Case("vit_tiny_16", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS[:1]), to_peer=channels_first),
+    Case("vit_tiny_16", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS[:1]), to_peer=channels_first,
+         precisions=MODEL_PRECISIONS),
     Case("mobile_vmoe_12x192", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS),
-         to_peer=channels_first),
+         to_peer=channels_first, precisions=MODEL_PRECISIONS),
     Case("vmoe_layer", (8,), partial(image_tokens, width=384), same(layers.vmoe_layer_graph)),
     Case("mobile_layer", (1, 16), partial(image_tokens, width=192),
          same(*(partial(layers.mobile_layer_graph, experts=way) for way in EXPERTS))),
@@ -84,7 +90,7 @@ CASES = (
           for family, ways in ATTEND.items()}, **ROW),
     # Small enough for a test of this harness; not part of a run unless it is asked for.
     Case("tiny_mobile", (2,), partial(smooth_images, size=32), model_graphs(EXPERTS, image=32, heads=2),
-         to_peer=channels_first),
+         to_peer=channels_first, precisions=MODEL_PRECISIONS),
 )
 
 

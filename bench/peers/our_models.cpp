@@ -62,8 +62,13 @@ OurCase model_case(const Request& request) {
   test::randomise(net->parameters(), 7);
   if constexpr (description.family == ModelFamily::mobile_vmoe)
     balance_router(*net, request, description.moe.placement.first(description.vit.depth));
-  // Another precision is one more line: the network packed for it as the second argument.
+  const auto packed = [&]<class Policy>(Policy) {
+    return forward_case<description>(net, std::make_shared<Packed<Net, Policy>>(*net), request);
+  };
   if (request.precision == "fp32") return forward_case<description>(net, net, request);
+  if (request.precision == "bf16") return packed(Bf16{});
+  if (request.precision == "bf16 weights") return packed(Bf16Weights{});
+  if (request.precision == "int8") return packed(Int8{});
   refuse_precision(request);
 }
 

@@ -94,12 +94,14 @@ Ints<Arch> load_bits(const float* source) {
   return Ints<Arch>::load_unaligned(reinterpret_cast<const std::int32_t*>(source));
 }
 
-/// The upper half of each float, rounded to the nearest, halves to even; a NaN stays one. As bf16_bits.
+/// The upper half of each float, rounded to the nearest, halves to even; a NaN stays one. As bf16_bits. (Selected as
+/// floats: xsimd 8.1 cannot select integers with AVX-512BW where the compiler does not optimise.)
 template <class Arch>
-Ints<Arch> round_bits_to_bf16(const Ints<Arch>& bits) {
+MOEVIT_ALWAYS_INLINE Ints<Arch> round_bits_to_bf16(const Ints<Arch>& bits) {
   using I = Ints<Arch>;
   const I upper = bits >> 16, rounded = (bits + I(0x7fff) + (upper & I(1))) >> 16;
-  return xsimd::select((bits & I(0x7fffffff)) > I(0x7f800000), upper | I(0x40), rounded);
+  const Batch<Arch> x = floats_of<Arch>(bits);
+  return bits_of<Arch>(xsimd::select(x != x, floats_of<Arch>(upper | I(0x40)), floats_of<Arch>(rounded)));
 }
 
 /// 32 floats from line `first` of the source on to a line of bfloat16 numbers.

@@ -10,6 +10,8 @@
 #include <moevit/simd/epilogue.hpp>
 #include <moevit/simd/tile_kernel.hpp>
 
+#include <cassert>
+
 namespace moevit::simd {
 
 /// Tiles for `rows` rows that are to be multiplied with `w`; `room` has rows * tiled_row_bytes(w.rows) bytes on a cache
@@ -147,12 +149,14 @@ class KernelState {
 
 }  // namespace detail
 
-/// y[x.rows x w.cols] = epilogue(x W). x was tiled for w; y (RowsOut or TilesOut) must not overlap x; the epilogue's
-/// residual may be y.
+/// y[x.rows x w.cols] = epilogue(x W). x was tiled for w; y (RowsOut, or TilesOut with tiles as high as those of x) must
+/// not overlap x; the epilogue's residual may be y.
 template <class Arch = DefaultArch, class Out>
 void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, const Out& y) {
   if (x.rows == 0 || w.cols == 0) return;
   const TileKernel& kernel = w.kernel ? *w.kernel : float_kernel<Arch>;
+  assert(x.most_rows == kernel.most_rows);
+  if constexpr (Out::is_padded) assert(y.tiles.most_rows == x.most_rows);
   const TileList tiles = x.tiles();
   const detail::KernelState state(kernel, tiles[tiles.count() - 1].rows);
   TileCall call;
