@@ -75,18 +75,24 @@ T load_element(const std::byte* data, Index index) {
   return value;
 }
 
-/// Calls `use(read)` with a function from element number to float that fits the type; false when the type is not
-/// a floating one. F64 is rounded to the nearest float (beyond its range: infinity).
-template <class Use>
-bool with_float_reader(std::string_view type, const std::byte* data, Use use) {
+/// Elements first, first + stride, ... as floats, values.size() of them; false when the type is not a floating one. F64
+/// is rounded to the nearest float (beyond its range: infinity).
+inline bool read_floats(std::string_view type, const std::byte* data, Index first, Index stride,
+                        std::span<float> values) {
+  const auto read = [&]<class T>(T, auto to_float) {
+    for (Index element = first; float& value : values) {
+      value = to_float(load_element<T>(data, element));
+      element += stride;
+    }
+  };
   if (type == "F32")
-    use([data](Index i) { return load_element<float>(data, i); });
+    read(float{}, [](float value) { return value; });
   else if (type == "F16")
-    use([data](Index i) { return half_to_float(load_element<std::uint16_t>(data, i)); });
+    read(std::uint16_t{}, half_to_float);
   else if (type == "BF16")
-    use([data](Index i) { return bfloat16_to_float(load_element<std::uint16_t>(data, i)); });
+    read(std::uint16_t{}, bfloat16_to_float);
   else if (type == "F64")
-    use([data](Index i) { return static_cast<float>(load_element<double>(data, i)); });
+    read(double{}, [](double value) { return static_cast<float>(value); });
   else
     return false;
   return true;

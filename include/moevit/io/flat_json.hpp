@@ -3,8 +3,7 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
-
-#include <nlohmann/json.hpp>
+#include <moevit/io/json.hpp>
 
 #include <cstdint>
 #include <functional>
@@ -12,31 +11,44 @@
 #include <map>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace moevit::detail {
 
-using JsonScalar = std::variant<bool, std::int64_t, double, std::string>;
+/// One value. A plain struct, for a variant of strings takes long to compile.
+struct JsonScalar {
+  enum class Kind : unsigned char { boolean, integer, real, text };
+
+  Kind kind = Kind::boolean;
+  bool boolean = false;
+  std::int64_t integer = 0;
+  double real = 0.;
+  std::string text = {};
+};
+using JsonValues = std::vector<JsonScalar>;
 /// Fields of an object; a scalar is a list of one. An array that is the whole text is the field with the empty name.
-using FlatJson = std::map<std::string, std::vector<JsonScalar>, std::less<>>;
+using FlatJson = std::map<std::string, JsonValues, std::less<>>;
 
 /// Accepts an object of scalars and arrays of scalars, or one array of scalars.
-class FlatJsonHandler : public nlohmann::json_sax<nlohmann::json> {
+class FlatJsonHandler : public JsonEvents {
  public:
   FlatJson& fields() { return fields_; }
   const std::string& problem() const { return problem_; }
 
   bool null() override { return stop("null is not accepted"); }
   bool binary(binary_t&) override { return stop("binary data is not accepted"); }
-  bool boolean(bool value) override { return add(value); }
-  bool number_integer(number_integer_t value) override { return add(std::int64_t{value}); }
+  bool boolean(bool value) override { return add({.kind = JsonScalar::Kind::boolean, .boolean = value}); }
+  bool number_integer(number_integer_t value) override {
+    return add({.kind = JsonScalar::Kind::integer, .integer = value});
+  }
   bool number_unsigned(number_unsigned_t value) override {
     if (value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return stop("number too large");
-    return add(static_cast<std::int64_t>(value));
+    return number_integer(static_cast<std::int64_t>(value));
   }
-  bool number_float(number_float_t value, const string_t&) override { return add(value); }
-  bool string(string_t& value) override { return add(std::move(value)); }
+  bool number_float(number_float_t value, const string_t&) override {
+    return add({.kind = JsonScalar::Kind::real, .real = value});
+  }
+  bool string(string_t& value) override { return add({.kind = JsonScalar::Kind::text, .text = std::move(value)}); }
 
   bool start_object(std::size_t) override {
     if (depth_++ > 0) return stop("objects inside are not accepted");
@@ -86,7 +98,7 @@ class FlatJsonHandler : public nlohmann::json_sax<nlohmann::json> {
 /// Throws Error that says what is wrong, without naming the place.
 inline FlatJson parse_flat_json(const std::string& text) {
   FlatJsonHandler handler;
-  if (!nlohmann::json::sax_parse(text, &handler)) fail(handler.problem());
+  if (!parse_json(text, handler)) fail(handler.problem());
   return std::move(handler.fields());
 }
 

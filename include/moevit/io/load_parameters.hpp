@@ -58,14 +58,16 @@ struct Assignment {
   std::vector<float> resized;  ///< not empty: these values instead of the tensor's
 };
 
-/// Copies a slice of a tensor into row-major order of ours; needs no memory.
+/// Copies a slice of a tensor into row-major order of ours by read(first, stride, values), which fills `values` with the
+/// elements first, first + stride, ...; needs no memory.
 template <class Read>
-void gather(Read read, const ForeignSlice& slice, std::span<float> values) {
+void gather_rows(Read read, const ForeignSlice& slice, std::span<float> values) {
   const std::size_t last = slice.extents.size() - 1;
+  const auto row = static_cast<std::size_t>(slice.extents[last]);
   std::array<Index, 8> index{};
   Index offset = slice.start;
-  for (std::size_t position = 0; position < values.size();) {
-    for (Index i = 0; i < slice.extents[last]; ++i) values[position++] = read(offset + i * slice.strides[last]);
+  for (; !values.empty(); values = values.subspan(row)) {
+    read(offset, slice.strides[last], values.first(row));
     for (std::size_t axis = last; axis-- > 0;) {
       offset += slice.strides[axis];
       if (++index[axis] < slice.extents[axis]) break;
@@ -73,6 +75,15 @@ void gather(Read read, const ForeignSlice& slice, std::span<float> values) {
       index[axis] = 0;
     }
   }
+}
+
+/// The same by read(element), one by one.
+template <class Read>
+void gather(Read read, const ForeignSlice& slice, std::span<float> values) {
+  const auto read_row = [&](Index element, Index stride, std::span<float> row) {
+    for (float& value : row) value = read(std::exchange(element, element + stride));
+  };
+  gather_rows(read_row, slice, values);
 }
 
 /// Matches parameters with tensors and collects everything that does not fit.
@@ -108,8 +119,11 @@ class ParameterLoader {
     for (const Assignment& assignment : assignments_) {
       const auto size = static_cast<std::size_t>(assignment.parameter->size());
       if (assignment.resized.empty())
-        with_float_reader(assignment.tensor->type, assignment.tensor->bytes.data(),
-                          [&](auto read) { gather(read, assignment.slice, std::span(buffer).first(size)); });
+        gather_rows(
+            [&tensor = *assignment.tensor](Index first, Index stride, std::span<float> values) {
+              read_floats(tensor.type, tensor.bytes.data(), first, stride, values);
+            },
+            assignment.slice, std::span(buffer).first(size));
       else
         std::copy(assignment.resized.begin(), assignment.resized.end(), buffer.begin());
       assignment.parameter->assign(std::span<const float>(buffer).first(size));
@@ -181,20 +195,25 @@ class ParameterLoader {
 
   /// Refuses what a float cannot hold, and NaN and infinity if asked to.
   void check_values(const StoredTensor& tensor) {
-    with_float_reader(tensor.type, tensor.bytes.data(), [&](auto read) {
-      for (Index i = 0; i < tensor.size(); ++i) {
-        const float value = read(i);
-        if (std::isfinite(value)) continue;
-        const bool too_large = tensor.type == "F64" && std::isfinite(load_element<double>(tensor.bytes.data(), i));
-        if (!too_large && !options_.reject_nonfinite) continue;
-        unfit_.push_back("tensor '" + tensor.name + "': expected finite values, found " +
-                         (too_large           ? "one too large for a float"
-                          : std::isnan(value) ? "NaN"
-                                              : "infinity") +
-                         " at element " + std::to_string(i));
-        return;
-      }
-    });
+    std::array<float, 1024> part;
+    const Index size = is_floating(tensor.type) ? tensor.size() : 0;
+    for (Index first = 0; first < size; first += std::ssize(part)) {
+      const auto values = std::span(part).first(static_cast<std::size_t>(std::min(std::ssize(part), size - first)));
+      read_floats(tensor.type, tensor.bytes.data(), first, 1, values);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        if (!std::isfinite(values[i]) && !accept_nonfinite(tensor, first + static_cast<Index>(i), values[i])) return;
+    }
+  }
+
+  bool accept_nonfinite(const StoredTensor& tensor, Index element, float value) {
+    const bool too_large = tensor.type == "F64" && std::isfinite(load_element<double>(tensor.bytes.data(), element));
+    if (!too_large && !options_.reject_nonfinite) return true;
+    unfit_.push_back("tensor '" + tensor.name + "': expected finite values, found " +
+                     (too_large           ? "one too large for a float"
+                      : std::isnan(value) ? "NaN"
+                                          : "infinity") +
+                     " at element " + std::to_string(element));
+    return false;
   }
 
   [[noreturn]] void refuse() const {

@@ -9,14 +9,11 @@
 #include <moevit/io/flat_json.hpp>
 #include <moevit/io/tensor_file.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 namespace moevit {
@@ -33,49 +30,22 @@ inline constexpr std::size_t max_class_names_text = std::size_t{1} << 20;  // 21
 
 namespace detail {
 
-using Json = nlohmann::ordered_json;
-
-inline Json to_json(Index value) { return value; }
-inline Json to_json(bool value) { return value; }
-inline Json to_json(float value) { return static_cast<double>(value); }
-inline Json to_json(const std::vector<float>& values) {
-  Json list = Json::array();
-  for (const float value : values) list.push_back(to_json(value));
-  return list;
-}
-template <class Enum>
-requires std::is_enum_v<Enum> Json to_json(Enum value) { return std::string(enum_name(value)); }
-/// ["last_odd", 2], or ["list", 1, 3] with the numbers of the blocks.
-inline Json to_json(const Placement& placement) {
-  Json json = {to_json(placement.rule)};
-  if (placement.rule != Placement::Rule::list) {
-    json.push_back(placement.count);
-    return json;
-  }
-  for (Index block = 0; block < 256; ++block)
-    if (placement.contains(block, 256)) json.push_back(block);
-  return json;
-}
-
-using JsonValues = std::vector<JsonScalar>;
-
 /// The value at a position, which must have the wanted kind.
-template <class T>
-const T& scalar(const JsonValues& values, std::size_t position, const char* kind) {
-  const T* value = position < values.size() ? std::get_if<T>(&values[position]) : nullptr;
-  if (!value) fail("expected ", kind);
-  return *value;
+inline const JsonScalar& scalar(const JsonValues& values, std::size_t position, JsonScalar::Kind kind,
+                                const char* name) {
+  if (position >= values.size() || values[position].kind != kind) fail("expected ", name);
+  return values[position];
 }
 inline Index index_at(const JsonValues& values, std::size_t position) {
   constexpr std::int64_t largest = 1'000'000'000;  // so that no product of two of them overflows
-  const std::int64_t value = scalar<std::int64_t>(values, position, "an integer");
+  const std::int64_t value = scalar(values, position, JsonScalar::Kind::integer, "an integer").integer;
   if (value < 0 || value > largest) fail("expected an integer between 0 and ", largest, ", found ", value);
   return static_cast<Index>(value);
 }
 inline float float_at(const JsonValues& values, std::size_t position) {
-  if (const auto* whole = position < values.size() ? std::get_if<std::int64_t>(&values[position]) : nullptr)
-    return static_cast<float>(*whole);
-  return static_cast<float>(scalar<double>(values, position, "a number"));
+  if (position < values.size() && values[position].kind == JsonScalar::Kind::integer)
+    return static_cast<float>(values[position].integer);
+  return static_cast<float>(scalar(values, position, JsonScalar::Kind::real, "a number").real);
 }
 inline void expect_count(const JsonValues& values, std::size_t count) {
   if (values.size() != count) fail("expected ", count, " values, found ", values.size());
@@ -87,7 +57,7 @@ inline void from_json(const JsonValues& values, Index& value) {
 }
 inline void from_json(const JsonValues& values, bool& value) {
   expect_count(values, 1);
-  value = scalar<bool>(values, 0, "true or false");
+  value = scalar(values, 0, JsonScalar::Kind::boolean, "true or false").boolean;
 }
 inline void from_json(const JsonValues& values, float& value) {
   expect_count(values, 1);
@@ -99,12 +69,13 @@ inline void from_json(const JsonValues& values, std::vector<float>& floats) {
 }
 inline void from_json(const JsonValues& values, std::vector<std::string>& texts) {
   texts.clear();
-  for (std::size_t i = 0; i < values.size(); ++i) texts.push_back(scalar<std::string>(values, i, "texts"));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    texts.push_back(scalar(values, i, JsonScalar::Kind::text, "texts").text);
 }
 template <class Enum>
 requires std::is_enum_v<Enum>
 void enum_at(const JsonValues& values, std::size_t position, Enum& value) {
-  const std::string& name = scalar<std::string>(values, position, "a name");
+  const std::string& name = scalar(values, position, JsonScalar::Kind::text, "a name").text;
   const auto found = enum_from<Enum>(name);
   if (!found) fail("unknown value '", name, "'");
   value = *found;
@@ -143,34 +114,43 @@ void for_each_preprocessing_field(Preprocessing_& preprocessing, Visit&& visit) 
   visit("deviation", preprocessing.deviation);
 }
 
-/// Writes every field that `visit_fields` shows into a JSON text.
-template <class VisitFields>
-std::string fields_to_text(VisitFields visit_fields) {
-  Json json;
-  visit_fields([&](const char* name, const auto& value) { json[name] = to_json(value); });
-  return json.dump();
-}
-
-/// Reads exactly the fields that `visit_fields` shows; `where` names the text in errors.
-template <class VisitFields>
-void fields_from_text(const std::string& text, const std::string& where, VisitFields visit_fields) {
-  std::string field;
-  try {
-    const FlatJson json = parse_flat_json(text);
-    std::size_t known = 0;
-    visit_fields([&](const char* name, auto& value) {
-      field = std::string(", field '") + name + "'";
-      const auto found = json.find(name);
-      if (found == json.end()) fail("is missing");
-      from_json(found->second, value);
-      ++known;
-    });
-    field.clear();
-    if (json.size() != known) fail("expected ", known, " fields, found ", json.size());
-  } catch (const Error& error) {
-    fail(where, field, ": ", error.what());
+/// Reads the fields of a JSON object, each of which must be there; `where` names the text in errors.
+class FieldReader {
+ public:
+  FieldReader(const std::string& text, std::string where) : where_(std::move(where)) {
+    try {
+      json_ = parse_flat_json(text);
+    } catch (const Error& error) {
+      fail(where_, ": ", error.what());
+    }
   }
-}
+
+  template <class T>
+  void operator()(const char* name, T& value) {
+    read(name, &value, [](const JsonValues& values, void* to) { from_json(values, *static_cast<T*>(to)); });
+  }
+
+  /// Refuses fields that nobody read.
+  void finish() const {
+    if (json_.size() != known_) fail(where_, ": expected ", known_, " fields, found ", json_.size());
+  }
+
+ private:
+  void read(const char* name, void* value, void (*from)(const JsonValues&, void*)) {
+    const auto found = json_.find(name);
+    try {
+      if (found == json_.end()) fail("is missing");
+      from(found->second, value);
+    } catch (const Error& error) {
+      fail(where_, ", field '", name, "': ", error.what());
+    }
+    ++known_;
+  }
+
+  std::string where_;
+  FlatJson json_;
+  std::size_t known_ = 0;
+};
 
 /// Refuses preprocessing that no image can go through.
 inline void check_preprocessing(const Preprocessing& preprocessing, const std::string& where) {
@@ -196,23 +176,6 @@ inline const std::string& metadata_text(const TensorFile& file, const char* key,
 
 }  // namespace detail
 
-/// The metadata that save() writes. Throws Error for class names that take too much room. Every field of the
-/// configurations goes in, as JSON texts under keys that begin with "moevit.".
-inline TensorFile::Metadata to_metadata(const ModelMetadata& model) {
-  TensorFile::Metadata metadata;
-  metadata["moevit.format"] = weights_format_version;
-  metadata["moevit.family"] = enum_name(model.description.family);
-  metadata["moevit.vit"] = detail::fields_to_text([&](auto visit) { for_each_field(model.description.vit, visit); });
-  metadata["moevit.moe"] = detail::fields_to_text([&](auto visit) { for_each_field(model.description.moe, visit); });
-  metadata["moevit.preprocessing"] =
-      detail::fields_to_text([&](auto visit) { detail::for_each_preprocessing_field(model.preprocessing, visit); });
-  metadata["moevit.class_names"] = detail::Json(model.class_names).dump();
-  if (metadata["moevit.class_names"].size() > max_class_names_text)
-    fail("class names: expected at most ", max_class_names_text, " bytes as JSON, found ",
-         metadata["moevit.class_names"].size());
-  return metadata;
-}
-
 /// Reads the metadata of a file written by save(); nothing when the file is not one of ours. Throws Error when it is,
 /// but is of another format version or not complete.
 inline std::optional<ModelMetadata> read_metadata(const TensorFile& file) {
@@ -226,46 +189,23 @@ inline std::optional<ModelMetadata> read_metadata(const TensorFile& file) {
   const auto family = enum_from<ModelFamily>(detail::metadata_text(file, "moevit.family", short_text));
   if (!family) fail(path, ": metadata 'moevit.family': unknown value '", file.metadata().at("moevit.family"), "'");
   model.description.family = *family;
-  const auto read = [&](const char* key, auto visit_fields) {
-    detail::fields_from_text(detail::metadata_text(file, key, short_text), path + ": metadata '" + key + "'",
-                             visit_fields);
+  const auto reader = [&](const char* key, std::size_t limit) {
+    return detail::FieldReader(detail::metadata_text(file, key, limit), path + ": metadata '" + key + "'");
   };
-  read("moevit.vit", [&](auto visit) { for_each_field(model.description.vit, visit); });
-  read("moevit.moe", [&](auto visit) { for_each_field(model.description.moe, visit); });
-  read("moevit.preprocessing", [&](auto visit) { detail::for_each_preprocessing_field(model.preprocessing, visit); });
+  detail::FieldReader vit = reader("moevit.vit", short_text);
+  for_each_field(model.description.vit, vit);
+  vit.finish();
+  detail::FieldReader moe = reader("moevit.moe", short_text);
+  for_each_field(model.description.moe, moe);
+  moe.finish();
+  detail::FieldReader preprocessing = reader("moevit.preprocessing", short_text);
+  detail::for_each_preprocessing_field(model.preprocessing, preprocessing);
+  preprocessing.finish();
   detail::check_preprocessing(model.preprocessing, path + ": metadata 'moevit.preprocessing'");
-  const std::string& names = detail::metadata_text(file, "moevit.class_names", long_text);
-  detail::fields_from_text(names, path + ": metadata 'moevit.class_names'",
-                           [&](auto visit) { visit("", model.class_names); });
+  detail::FieldReader names = reader("moevit.class_names", long_text);
+  names("", model.class_names);
+  names.finish();
   return model;
-}
-
-/// Fields in which two descriptions differ, one line each: "vit.activation: expected moevit::Activation::relu, found
-/// ...". Placements that name the same blocks are equal; the sparse part of a dense model means nothing.
-inline std::vector<std::string> differences(const ModelDescription& expected, const ModelDescription& found) {
-  std::vector<std::string> lines;
-  const auto add = [&](const std::string& field, const auto& want, const auto& have) {
-    lines.push_back(field + ": expected " + cpp_text(want) + ", found " + cpp_text(have));
-  };
-  if (expected.family != found.family) add("family", expected.family, found.family);
-  const auto compare = [&](const std::string& part, const auto& want, const auto& have) {
-    for_each_field(want, [&](std::string_view name, const auto& value) {
-      for_each_field(have, [&](std::string_view other, const auto& theirs) {
-        if constexpr (std::is_same_v<decltype(value), decltype(theirs)>)
-          if (name == other && !(value == theirs)) add(part + std::string(name), value, theirs);
-      });
-    });
-  };
-  compare("vit.", expected.vit, found.vit);
-  if (expected.family == ModelFamily::vit && found.family == ModelFamily::vit) return lines;
-  MoeConfig have = found.moe;
-  bool same_blocks = expected.vit.depth == found.vit.depth;
-  for (Index block = 0; same_blocks && block < expected.vit.depth; ++block)
-    same_blocks = expected.moe.placement.contains(block, expected.vit.depth) ==
-                  have.placement.contains(block, expected.vit.depth);
-  if (same_blocks) have.placement = expected.moe.placement;
-  compare("moe.", expected.moe, have);
-  return lines;
 }
 
 }  // namespace moevit

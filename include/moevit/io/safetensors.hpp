@@ -40,13 +40,17 @@ inline void check_entry(const std::filesystem::path& path, const HeaderEntry& en
 /// Checks that the tensors cover the data without gap, overlap or rest, and hands each its bytes.
 inline std::vector<StoredTensor> assign_data(const std::filesystem::path& path, std::vector<HeaderEntry> entries,
                                              std::span<const std::byte> data, bool allow_trailing_bytes) {
-  std::sort(entries.begin(), entries.end(), [](const HeaderEntry& a, const HeaderEntry& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  std::vector<HeaderEntry*> order;  // pointers, as the code that sorts entries takes long to compile
+  order.reserve(entries.size());
+  for (HeaderEntry& entry : entries) order.push_back(&entry);
+  std::sort(order.begin(), order.end(), [](const HeaderEntry* a, const HeaderEntry* b) {
+    return a->begin != b->begin ? a->begin < b->begin : a->end < b->end;
   });
   std::uint64_t position = 0;
   std::vector<StoredTensor> tensors;
   tensors.reserve(entries.size());
-  for (HeaderEntry& entry : entries) {
+  for (HeaderEntry* each : order) {
+    HeaderEntry& entry = *each;
     check_entry(path, entry);
     if (entry.begin != position)
       fail(path.string(), ": tensor '", entry.tensor.name, "': expected to begin at byte ", position,
@@ -89,8 +93,7 @@ inline TensorFile read_safetensors(const std::filesystem::path& path, const Safe
   const auto bytes = file->bytes();
   const auto header = detail::safetensors_header(path, bytes, options.limits.header_bytes);
   detail::SafetensorsHeaderHandler handler(options.limits);
-  const auto* text = reinterpret_cast<const char*>(header.data());
-  if (!nlohmann::json::sax_parse(text, text + header.size(), &handler))
+  if (!detail::parse_json({reinterpret_cast<const char*>(header.data()), header.size()}, handler))
     fail(path.string(), ": header: ", handler.problem());
   auto tensors = detail::assign_data(path, std::move(handler.entries()), bytes.subspan(8 + header.size()),
                                      options.allow_trailing_bytes);

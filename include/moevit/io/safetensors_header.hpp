@@ -2,9 +2,8 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/io/json.hpp>
 #include <moevit/io/tensor_file.hpp>
-
-#include <nlohmann/json.hpp>
 
 #include <cstdint>
 #include <string>
@@ -34,7 +33,7 @@ struct HeaderEntry {
 
 /// Receives the events of nlohmann's parser. Returning false stops it; `problem()` then says why.
 /// Levels: 1 the header, 2 a tensor or the metadata, and inside a tensor the arrays shape and data_offsets.
-class SafetensorsHeaderHandler : public nlohmann::json_sax<nlohmann::json> {
+class SafetensorsHeaderHandler : public JsonEvents {
  public:
   explicit SafetensorsHeaderHandler(const SafetensorsLimits& limits) : limits_(limits) {}
 

@@ -32,12 +32,14 @@ inline Index stored_bytes(const StoredTensor& tensor) {
   return *product / 8;
 }
 
-/// Length and text of the header, padded with spaces so that the data begins on a cache line.
-inline std::string safetensors_header(const std::vector<StoredTensor>& tensors, const TensorFile::Metadata& metadata) {
+/// Length and text of the header, padded with spaces so that the data begins on a cache line. A template so that
+/// programs that only load do not compile it.
+template <class Json>
+std::string safetensors_header(const std::vector<StoredTensor>& tensors, const TensorFile::Metadata& metadata) {
   std::string text = "{";
-  const auto add = [&](const std::string& name, const nlohmann::ordered_json& value) {
+  const auto add = [&](const std::string& name, const Json& value) {
     if (text.size() > 1) text += ',';
-    text += nlohmann::json(name).dump() + ':' + value.dump();
+    text += Json(name).dump() + ':' + value.dump();
   };
   if (!metadata.empty()) add("__metadata__", metadata);
   Index position = 0;
@@ -57,13 +59,22 @@ inline std::string safetensors_header(const std::vector<StoredTensor>& tensors, 
 
 }  // namespace detail
 
+namespace detail {
+
+/// Bytes that are at hand.
+struct BytesOfTensor {
+  std::span<const std::byte> operator()(const StoredTensor& tensor) const { return tensor.bytes; }
+};
+
+}  // namespace detail
+
 /// Writes tensors, those of whole cache lines first, then by falling element size, then by name, so that every one is
 /// aligned and the first ones lie on cache lines. `bytes_of(tensor)` gives the bytes of one tensor when it is its turn,
 /// so that they need not all be in memory. The file appears whole or not at all. Throws Error for names that occur
 /// twice or are not UTF-8, for bytes that do not fit the shape, and when the system cannot write.
-template <class BytesOf>
+template <class BytesOf = detail::BytesOfTensor>
 void write_safetensors(const std::filesystem::path& path, std::vector<StoredTensor> tensors,
-                       const TensorFile::Metadata& metadata, BytesOf bytes_of) {
+                       const TensorFile::Metadata& metadata = {}, BytesOf bytes_of = {}) {
   std::sort(tensors.begin(), tensors.end(), [](const StoredTensor& a, const StoredTensor& b) {
     const auto order = [](const StoredTensor& tensor) {
       return std::pair(detail::stored_bytes(tensor) % 64 != 0, -data_type_bits(tensor.type));
@@ -73,7 +84,7 @@ void write_safetensors(const std::filesystem::path& path, std::vector<StoredTens
   TensorFile(path, nullptr, tensors);  // refuses names that occur twice
   std::string header;
   try {
-    header = detail::safetensors_header(tensors, metadata);
+    header = detail::safetensors_header<nlohmann::ordered_json>(tensors, metadata);
   } catch (const nlohmann::json::exception& error) {
     fail(path.string(), ": a name or a metadata text cannot be written: ", error.what());
   }
@@ -87,12 +98,6 @@ void write_safetensors(const std::filesystem::path& path, std::vector<StoredTens
     file.write(bytes);
   }
   file.commit();
-}
-
-/// Writes tensors whose bytes are at hand.
-inline void write_safetensors(const std::filesystem::path& path, std::vector<StoredTensor> tensors,
-                              const TensorFile::Metadata& metadata = {}) {
-  write_safetensors(path, std::move(tensors), metadata, [](const StoredTensor& tensor) { return tensor.bytes; });
 }
 
 }  // namespace moevit

@@ -42,7 +42,7 @@ class TensorFile {
         storage_(std::move(storage)),
         tensors_(std::move(tensors)),
         metadata_(std::move(metadata)) {
-    std::sort(tensors_.begin(), tensors_.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+    sort_by_name();
     const auto twice = std::adjacent_find(tensors_.begin(), tensors_.end(),
                                           [](const auto& a, const auto& b) { return a.name == b.name; });
     if (twice != tensors_.end()) fail(path_.string(), ": two tensors are called '", twice->name, "'");
@@ -76,10 +76,7 @@ class TensorFile {
   std::vector<float> floats(std::string_view name) const {
     const StoredTensor& tensor = at(name);
     std::vector<float> values(static_cast<std::size_t>(tensor.size()));
-    const bool readable = with_float_reader(tensor.type, tensor.bytes.data(), [&](auto read) {
-      for (Index i = 0; i < std::ssize(values); ++i) values[static_cast<std::size_t>(i)] = read(i);
-    });
-    if (!readable) wrong_type(tensor, "F32, F16, BF16 or F64");
+    if (!read_floats(tensor.type, tensor.bytes.data(), 0, 1, values)) wrong_type(tensor, "F32, F16, BF16 or F64");
     return values;
   }
 
@@ -101,6 +98,18 @@ class TensorFile {
   }
 
  private:
+  /// Sorts pointers, as the code that sorts tensors takes long to compile.
+  void sort_by_name() {
+    std::vector<StoredTensor*> order;
+    order.reserve(tensors_.size());
+    for (StoredTensor& tensor : tensors_) order.push_back(&tensor);
+    std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
+    std::vector<StoredTensor> sorted;
+    sorted.reserve(order.size());
+    for (StoredTensor* tensor : order) sorted.push_back(std::move(*tensor));
+    tensors_ = std::move(sorted);
+  }
+
   [[noreturn]] void wrong_type(const StoredTensor& tensor, const char* expected) const {
     fail(path_.string(), ": tensor '", tensor.name, "': expected ", expected, ", found ", tensor.type);
   }

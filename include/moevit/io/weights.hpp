@@ -2,15 +2,17 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/io/compare_descriptions.hpp>
 #include <moevit/io/load_parameters.hpp>
+#include <moevit/io/metadata_writer.hpp>
 #include <moevit/io/model_metadata.hpp>
 #include <moevit/io/safetensors.hpp>
 #include <moevit/io/safetensors_writer.hpp>
 
 #include <array>
 #include <concepts>
+#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,7 +43,10 @@ namespace detail {
 /// Refuses zip archives (npz, PyTorch's .pt) with a hint, so that they are not called broken safetensors files.
 inline void refuse_zip(const std::filesystem::path& path) {
   std::array<char, 4> start{};
-  std::ifstream(path, std::ios::binary).read(start.data(), start.size());
+  if (std::FILE* file = std::fopen(path.string().c_str(), "rb")) {
+    if (std::fread(start.data(), 1, start.size(), file) != start.size()) start = {};
+    std::fclose(file);
+  }
   if (std::string_view(start.data(), start.size()) == std::string_view("PK\3\4", 4))
     fail(path.string(),
          ": is a zip archive, not a safetensors file. An npz file: include <moevit/io/npz.hpp> and call "
