@@ -1,5 +1,6 @@
 /// Expert MLPs over given plans, and whole sparse layers: router, experts, combination.
 #include "moe_common.hpp"
+#include "sparse_layer.hpp"
 
 #include <moevit/moe/per_image_router.hpp>
 #include <moevit/moe/sparse_mlp.hpp>
@@ -30,75 +31,46 @@ std::vector<float> packed_rows(ConstMatrixView x, const std::vector<Index>& list
   return rows;
 }
 
-/// A sparse layer of `width` x `inner` experts on `count` images.
+/// A sparse layer on images of 197 tokens, with inputs and a check against plain loops.
 template <class RouterType, Index inner>
 struct Layer {
   static constexpr Index width = RouterType::dim, experts = RouterType::experts;
-  static constexpr bool per_image = RouterType::scope == RouterScope::model;
   using MlpType = Mlp<width, inner>;
-  using Sparse = SparseMlp<RouterType, ExpertBank<MlpType>>;
 
-  Index count;
+  SparseLayer<RouterType, inner> layer;
   ModelDescription model{ModelFamily::vmoe, VitConfig{.dim = width, .hidden = inner}, MoeConfig{.experts = experts}};
-  RouterType image_router;  // used where the router stands outside the layer
-  Sparse sparse;
-  std::vector<Parameter> parameters = random_parameters([this](auto visit) {
-    Sparse::each_parameter(sparse, "moe", visit);
-    if (per_image) RouterType::each_parameter(image_router, "moe.router", visit);
-  });
   std::vector<std::vector<float>> x;
-  std::vector<float> y;
-  Context context;
+  std::vector<float> y = std::vector<float>(static_cast<std::size_t>(layer.rows() * width));
 
-  Layer(Index image_count, Index selected)
-      : count(image_count), y(static_cast<std::size_t>(rows() * width)), context(make_context(image_count, selected)) {
+  Layer(Index images, Index selected)
+      : layer({.images = images, .tokens_per_image = tokens_per_image, .selected = selected}) {
     model.moe.selected = selected;
     for (unsigned input = 0; input < inputs; ++input)
-      x.push_back(image_tokens(count, tokens_per_image, width, 1000 * (input + 1)));
-    Sparse::reserve(context.routings().front(), context.routing, count, tokens_per_image);
+      x.push_back(image_tokens(images, tokens_per_image, width, 1000 * (input + 1)));
   }
-
-  static Context make_context(Index count, Index selected) {
-    const RoutingOptions options{.selected = selected};
-    const ScratchBytes bytes = Sparse::scratch(options, count, tokens_per_image);
-    const Index router_bytes = router_worker_bytes(count * tokens_per_image, width);
-    Context context({bytes.shared + arena_bytes<float>(count * width), std::max(bytes.per_worker, router_bytes)},
-                    {.images = count}, {}, {0}, 1);
-    context.routing = options;
-    return context;
-  }
-  Index rows() const { return count * tokens_per_image; }
-  ConstMatrixView stream(Index input) const { return {x[static_cast<std::size_t>(input)].data(), rows(), width}; }
-  MatrixView result() { return {y.data(), rows(), width}; }
 
   Work run(Index input) {
-    context.start_pass();
-    std::fill(y.begin(), y.end(), 0.f);
-    const BlockRows block{stream(input), result(), nullptr, count, tokens_per_image, 1, 0};
-    if constexpr (per_image) image_router.route(block.request(context), context.routings().front());
-    sparse.forward(block, context);
-    const auto router_rows = static_cast<double>(per_image ? count : rows());
-    const double routed = router_rows * static_cast<double>(width * experts);
-    return {.multiply_adds = routed + static_cast<double>(context.expert_rows() * MlpType::multiply_adds),
-            .tokens = static_cast<double>(rows())};
+    layer.run(x[static_cast<std::size_t>(input)], y);
+    return {.multiply_adds = layer.cost().multiply_adds, .tokens = static_cast<double>(layer.rows())};
   }
 
   void check(Index input) {
-    const reference::Weights weights(parameters);
-    const std::vector<Index> sample = sampled_tokens(rows());
-    const reference::Matrix sampled = rows_at(stream(input), sample);
+    const ConstMatrixView stream(x[static_cast<std::size_t>(input)].data(), layer.rows(), width);
+    const reference::Weights weights(layer.parameters);
+    const std::vector<Index> sample = sampled_tokens(layer.rows());
+    const reference::Matrix sampled = rows_at(stream, sample);
     reference::Matrix gates(sampled.rows, experts);
-    if (per_image) {
+    if (SparseLayer<RouterType, inner>::per_image) {
       for (Index i = 0; i < gates.rows; ++i) {
         const Index first = sample[static_cast<std::size_t>(i)] / tokens_per_image * tokens_per_image;
-        const reference::Matrix image(stream(input).rows_of(first, tokens_per_image));
+        const reference::Matrix image(stream.rows_of(first, tokens_per_image));
         std::copy_n(reference::router_gates(reference::mean_of(image), weights, "moe.router").row(0), experts,
                     gates.row(i));
       }
     } else {
       gates = reference::router_gates(sampled, weights, "moe.router");
     }
-    const std::vector<float> found = packed_rows(result(), sample);
+    const std::vector<float> found = packed_rows({y.data(), layer.rows(), width}, sample);
     require_close({found.data(), sampled.rows, width},
                   reference::sparse_mlp(sampled, gates, weights, "moe.experts", model),
                   reference::rounding_tolerance(inner, 4));

@@ -3,6 +3,7 @@
 #include "models/small_models.hpp"
 
 #include <moevit/io/packed_weights.hpp>
+#include <moevit/models/calibrate.hpp>
 
 #include <fstream>
 
@@ -46,6 +47,25 @@ TEST_CASE("packed models come back from a mapped file with the same bits") {
       check_round_trip<Int8>(net, path);
     }
   });
+}
+
+TEST_CASE("a calibrated model comes back with the storages that it had") {
+  const test::TemporaryFolder folder;
+  const auto path = folder.path() / "calibrated.safetensors";
+  TopK net;
+  std::mt19937 generator(3);
+  std::normal_distribution<float> normal(0.f, 0.3f);
+  for (const Parameter& parameter : net.parameters()) {
+    std::vector<float> values(static_cast<std::size_t>(parameter.size()));
+    for (float& value : values) value = normal(generator);
+    parameter.assign(values);
+  }
+  const std::vector<float> images = random_images<TopK>(3, 1);
+  Calibration calibration = calibrate<Int8>(net, images, {.largest_error = 10.});
+  calibration.storages.front() = calibration.storages[2] = Storage::bfloat16;
+  const auto packed = pack<Int8>(net, calibration);
+  save(packed, path);
+  CHECK(logits_of(load_packed<TopK, Int8>(path), images) == logits_of(packed, images));
 }
 
 TEST_CASE("packed files that do not fit are refused with a message") {

@@ -6,7 +6,6 @@
 #include <moevit/models/packed.hpp>
 
 #include <cmath>
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -41,18 +40,16 @@ inline std::string shared_name(const std::vector<std::string>& names) {
 template <class Net>
 auto named_stores(Net& net) {
   const auto parameters = net.parameters();
-  using Store = typename std::remove_cvref_t<decltype(parameters.front().stores)>::value_type;
-  std::map<Store, std::vector<std::string>> names;
-  std::vector<std::pair<Store, Role>> order;
-  for (const auto& parameter : parameters)
-    for (std::size_t i = 0; i < parameter.stores.size(); ++i) {
-      if (!is_packed_role(parameter.role)) continue;
-      auto& list = names[parameter.stores[i]];
-      if (list.empty()) order.emplace_back(parameter.stores[i], parameter.role);
-      list.push_back(parameter.name + (parameter.stores.size() > 1 ? "." + std::to_string(i) : ""));
-    }
-  std::vector<NamedStore<Store>> result;
-  for (const auto& [store, role] : order) result.push_back({shared_name(names[store]), store, role});
+  const auto matrices = packed_matrices(net);
+  std::vector<NamedStore<std::remove_cvref_t<decltype(matrices.front().store)>>> result;
+  for (const auto& matrix : matrices) {
+    std::vector<std::string> names;
+    for (const auto& parameter : parameters)
+      for (std::size_t i = 0; i < parameter.stores.size(); ++i)
+        if (parameter.stores[i] == matrix.store)
+          names.push_back(parameter.name + (parameter.stores.size() > 1 ? "." + std::to_string(i) : ""));
+    result.push_back({shared_name(names), matrix.store, matrix.role});
+  }
   return result;
 }
 
@@ -103,13 +100,20 @@ inline void map_store(const TensorFile& file, const std::string& name, Storage s
   store.map(storage, std::move(mapped));
 }
 
-/// Names of the tensors that hold the panels of a model.
-template <class Net, class Policy>
-std::vector<std::string> panel_names(Packed<Net, Policy>& packed) {
+/// How a matrix of a file is kept: as the policy says, or in bfloat16 where a calibration lifted it from int8.
+inline Storage storage_in(const TensorFile& file, const std::string& name, Storage wanted) {
+  return wanted == Storage::int8 && file.at(name).type == "BF16" ? Storage::bfloat16 : wanted;
+}
+
+/// Points all matrices of a model to their panels; returns the names of the tensors that hold them.
+template <StoragePolicy Policy, class Net>
+std::vector<std::string> map_stores(const TensorFile& file, Net& net) {
   std::vector<std::string> names;
-  for (const auto& [name, store, role] : named_stores(packed.net())) {
+  for (const auto& [name, store, role] : named_stores(net)) {
+    const Storage storage = storage_in(file, name, Policy::of(role));
+    map_store(file, name, storage, *store);
     names.push_back(name);
-    if (Policy::of(role) == Storage::int8) names.insert(names.end(), {name + ".scales", name + ".offsets"});
+    if (storage == Storage::int8) names.insert(names.end(), {name + ".scales", name + ".offsets"});
   }
   return names;
 }
@@ -159,10 +163,9 @@ Packed<Net, Policy> load_packed(const std::filesystem::path& path) {
     fail(path.string(), ": layout of packed weights: expected ", packed_layout, ", found '", layout->second, "'");
   Packed<Net, Policy> packed{Unpacked{}};
   detail::check_configuration(packed.description(), metadata->description, file, {});
-  for (const auto& [name, store, role] : detail::named_stores(packed.net()))
-    detail::map_store(file, name, Policy::of(role), *store);
+  const std::vector<std::string> mapped = detail::map_stores<Policy>(file, packed.net());
   load_parameters(detail::plain_parameters(packed.net()), packed.description(), file,
-                  {.naming = Naming::own, .ignore = detail::panel_names(packed)});
+                  {.naming = Naming::own, .ignore = mapped});
   packed.net().set_preprocessing(metadata->preprocessing);
   packed.net().set_class_names(metadata->class_names);
   return packed;

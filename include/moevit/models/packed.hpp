@@ -44,6 +44,32 @@ struct Int8 {
   }
 };
 
+namespace detail {
+
+/// A matrix that a storage policy is for.
+template <class Store>
+struct PackedMatrix {
+  Store store;
+  Role role;
+  std::size_t parameter;  ///< number of the first parameter whose elements it has
+};
+
+/// Every matrix of a model that a policy is for, once; parameters may share one.
+template <class Model>
+auto packed_matrices(Model& model) {
+  const auto parameters = model.parameters();
+  using Store = typename std::remove_cvref_t<decltype(parameters.front().stores)>::value_type;
+  std::vector<PackedMatrix<Store>> list;
+  std::set<Store> seen;
+  for (std::size_t i = 0; i < parameters.size(); ++i)
+    for (Store store : parameters[i].stores)
+      if (is_packed_role(parameters[i].role) && seen.insert(store).second)
+        list.push_back({store, parameters[i].role, i});
+  return list;
+}
+
+}  // namespace detail
+
 /// Says that a packed model begins without weights.
 struct Unpacked {};
 
@@ -59,7 +85,15 @@ class Packed {
 
   /// Packs the weights of a float32 model.
   explicit Packed(Net net) : net_(std::move(net)) {
-    for (auto& [store, role] : stores(net_)) store->convert(Policy::of(role));
+    for (const auto& matrix : detail::packed_matrices(net_)) matrix.store->convert(Policy::of(matrix.role));
+  }
+  /// The same with a storage for each of detail::packed_matrices(net), in that order. Throws Error when their number
+  /// differs.
+  Packed(Net net, const std::vector<Storage>& storages) : net_(std::move(net)) {
+    const auto matrices = detail::packed_matrices(net_);
+    if (matrices.size() != storages.size())
+      fail("packing: expected storages of ", matrices.size(), " matrices, found ", storages.size());
+    for (std::size_t i = 0; i < matrices.size(); ++i) matrices[i].store->convert(storages[i]);
   }
   /// A model whose matrices are still to be given by map() of each WeightMatrix.
   explicit Packed(Unpacked) {}
@@ -78,7 +112,7 @@ class Packed {
   /// Bytes of all matrices that the policy is for.
   Index packed_bytes() const {
     Index bytes = 0;
-    for (const auto& [store, role] : stores(net_)) bytes += store->bytes();
+    for (const auto& matrix : detail::packed_matrices(net_)) bytes += matrix.store->bytes();
     return bytes;
   }
 
@@ -87,19 +121,6 @@ class Packed {
   Net& net() { return net_; }
 
  private:
-  /// Every matrix once, with its role; parameters may share one.
-  template <class Model>
-  static auto stores(Model& model) {
-    const auto parameters = model.parameters();
-    using Store = typename std::remove_cvref_t<decltype(parameters.front().stores)>::value_type;
-    std::vector<std::pair<Store, Role>> list;
-    std::set<Store> seen;
-    for (const auto& parameter : parameters)
-      for (Store store : parameter.stores)
-        if (is_packed_role(parameter.role) && seen.insert(store).second) list.emplace_back(store, parameter.role);
-    return list;
-  }
-
   Net net_;
 };
 
