@@ -28,7 +28,7 @@ inline double run_multiply_adds(Index rounds) {
   const B factor(0.999f), step(0.001f);  // towards 1: no denormals
   for (Index round = 0; round < rounds; ++round)
 #pragma GCC unroll 24
-    for (int i = 0; i < chains; ++i) sum[i] = xsimd::fma(sum[i], factor, step);
+    for (int i = 0; i < chains; ++i) sum[i] = simd::fma<simd::DefaultArch>(sum[i], factor, step);
   for (int i = 1; i < chains; ++i) sum[0] += sum[i];
   benchmark::DoNotOptimize(sum[0]);
   return static_cast<double>(rounds) * chains * static_cast<double>(simd::lanes<simd::DefaultArch>);

@@ -1,6 +1,7 @@
 /// The shipped weights in reduced precision, on all test images: what changes, and that routers only change their mind
 /// where they were almost undecided.
 #include "../examples/common/models.hpp"
+#include "catch.hpp"
 #include "golden/trained_models.hpp"
 
 #include <moevit/io/weights.hpp>

@@ -14,7 +14,7 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> activate(const Batch<Arch>& x) {
   using B = Batch<Arch>;
   if constexpr (activation == Activation::gelu_tanh) {
     // 0.5 x (1 + tanh u) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3)
-    const B minus_two_u = x * xsimd::fma(x * x, B(-2.f * 0.7978845608f * 0.044715f), B(-2.f * 0.7978845608f));
+    const B minus_two_u = x * fma<Arch>(x * x, B(-2.f * 0.7978845608f * 0.044715f), B(-2.f * 0.7978845608f));
     return quotient<Arch>(x, B(1.f) + exp<Arch>(minus_two_u));
   } else if constexpr (activation == Activation::gelu_erf) {
     return B(0.5f) * x * (B(1.f) + xsimd::erf(x * B(0.70710678118f)));

@@ -81,8 +81,10 @@ void finish_columns(const float* sums, const TilePlace& place, Index col, const 
     B value = B::load_aligned(sums + col);
     if (epilogue.row_scale) value *= B(epilogue.row_scale[place.first_row + row]);
     value = activate_batch(value);
-    if (epilogue.scale) value *= scale;
-    if (residual) value += load_valid<Arch>(residual + row * epilogue.residual_stride, valid);
+    if (residual)
+      value = fma<Arch>(value, scale, load_valid<Arch>(residual + row * epilogue.residual_stride, valid));
+    else if (epilogue.scale)
+      value *= scale;
     if (Out::is_padded || valid >= lanes<Arch>)
       value.store_unaligned(target.data);
     else

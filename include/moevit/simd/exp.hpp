@@ -17,17 +17,17 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> bounded_exp(const Batch<Arch>& x) {
   using B = Batch<Arch>;
   using Integers = xsimd::batch<std::int32_t, Arch>;
   const B rounding(12582912.f);
-  const B sum = xsimd::fma(x, B(1.44269504f), rounding);
+  const B sum = fma<Arch>(x, B(1.44269504f), rounding);
   const B n = sum - rounding;
-  const B f = xsimd::fma(n, B(2.12194440e-4f), xsimd::fma(n, B(-0.693359375f), x));  // ln 2 in two parts
-  B power = xsimd::fma(f, B(0.001383683761f), B(0.008374822326f));
-  power = xsimd::fma(power, f, B(0.04166822508f));
-  power = xsimd::fma(power, f, B(0.16666419804f));
-  power = xsimd::fma(power, f, B(0.49999991059f));
-  power = xsimd::fma(power, f, B(1.f));
-  power = xsimd::fma(power, f, B(1.f));
+  const B f = fma<Arch>(n, B(2.12194440e-4f), fma<Arch>(n, B(-0.693359375f), x));  // ln 2 in two parts
+  B power = fma<Arch>(f, B(0.001383683761f), B(0.008374822326f));
+  power = fma<Arch>(power, f, B(0.04166822508f));
+  power = fma<Arch>(power, f, B(0.16666419804f));
+  power = fma<Arch>(power, f, B(0.49999991059f));
+  power = fma<Arch>(power, f, B(1.f));
+  power = fma<Arch>(power, f, B(1.f));
   const Integers scale = (bits_of<Arch>(sum) << 23) + Integers(0x3f800000);  // n = -127 gives 0
-  return power * floats_of<Arch>(scale);
+  return rounded<Arch>(power * floats_of<Arch>(scale));
 }
 
 }  // namespace detail

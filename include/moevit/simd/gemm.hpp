@@ -92,7 +92,8 @@ void multiply_tile_to(const TileKernel& kernel, const RowTile& tile, TileCall ca
   call.x = tile.data, call.rows = tile.rows;
   if (epilogue.bias) call.bias = epilogue.bias + group.first;
   const bool whole = Out::is_padded || group.valid == group.columns;
-  if (whole && !epilogue.activation && !epilogue.scale) {
+  const bool in_kernel = !epilogue.activation && !epilogue.scale && !(epilogue.row_scale && epilogue.residual);
+  if (whole && in_kernel) {
     const RowWriter target = y.writer(first_row, call.rows, group.first);
     call.out = target.data, call.out_stride = target.step, call.out_line = y.line(call.rows);
     if (epilogue.row_scale) call.row_scale = epilogue.row_scale + first_row;
@@ -149,8 +150,8 @@ class KernelState {
 
 }  // namespace detail
 
-/// y[x.rows x w.cols] = epilogue(x W). x was tiled for w; y (RowsOut, or TilesOut with tiles as high as those of x) must
-/// not overlap x; the epilogue's residual may be y.
+/// y[x.rows x w.cols] = epilogue(x W). x was tiled for w; y (RowsOut, or TilesOut with tiles as high as those of x)
+/// must not overlap x; the epilogue's residual may be y.
 template <class Arch = DefaultArch, class Out>
 void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, const Out& y) {
   if (x.rows == 0 || w.cols == 0) return;

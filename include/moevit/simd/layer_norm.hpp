@@ -9,15 +9,14 @@ namespace moevit::simd {
 
 namespace detail {
 
-/// Sum of visit(batch, valid lanes) over a row whose last batch is padded with zeros.
+/// The sum over a row, visit(sum, batch) adding one batch to it; the last one is padded: visit(sum, batch, lanes).
 template <class Arch, class Visit>
 float sum_over_row(const float* x, Index count, Visit visit) {
   using B = Batch<Arch>;
   const Index whole = count / lanes<Arch> * lanes<Arch>;
   B sum(0.f);
-  for (Index i = 0; i < whole; i += lanes<Arch>) sum += visit(B::load_unaligned(x + i));
-  if (const Index rest = count - whole)
-    sum += keep_first<Arch>(visit(load_first<Arch>(x + whole, rest, 0.f)), rest, 0.f);
+  for (Index i = 0; i < whole; i += lanes<Arch>) sum = visit(sum, B::load_unaligned(x + i), lanes<Arch>);
+  if (const Index rest = count - whole) sum = visit(sum, load_first<Arch>(x + whole, rest, 0.f), rest);
   return reduce_add<Arch>(sum);
 }
 
@@ -30,19 +29,23 @@ void layer_norm_row(const float* x, Index count, const float* scale, const float
   using B = Batch<Arch>;
   if (count == 0) return;
   const float inverse_count = 1.f / static_cast<float>(count);
-  const B mean(detail::sum_over_row<Arch>(x, count, [](const B& v) { return v; }) * inverse_count);
-  const auto squared = [&](const B& v) { return (v - mean) * (v - mean); };
-  const float variance = detail::sum_over_row<Arch>(x, count, squared) * inverse_count;
+  const B mean(detail::sum_over_row<Arch>(x, count, [](const B& sum, const B& v, Index) { return sum + v; }) *
+               inverse_count);
+  const auto add_square = [&](const B& sum, const B& v, Index valid) {
+    const B difference = valid == lanes<Arch> ? v - mean : keep_first<Arch>(v - mean, valid, 0.f);
+    return fma<Arch>(difference, difference, sum);
+  };
+  const float variance = detail::sum_over_row<Arch>(x, count, add_square) * inverse_count;
   const B inverse(1.f / std::sqrt(variance + epsilon));
   const Index whole = count / lanes<Arch> * lanes<Arch>;
   for (Index i = 0; i < whole; i += lanes<Arch>) {
     const B shift = bias ? B::load_unaligned(bias + i) : B(0.f);
-    xsimd::fma(B::load_unaligned(x + i) - mean, inverse * B::load_unaligned(scale + i), shift).store_unaligned(y + i);
+    fma<Arch>(B::load_unaligned(x + i) - mean, inverse * B::load_unaligned(scale + i), shift).store_unaligned(y + i);
   }
   if (const Index rest = count - whole) {
     const B shift = bias ? load_first<Arch>(bias + whole, rest, 0.f) : B(0.f);
     const B value = load_first<Arch>(x + whole, rest, 0.f) - mean;
-    store_first<Arch>(xsimd::fma(value, inverse * load_first<Arch>(scale + whole, rest, 0.f), shift), y + whole, rest);
+    store_first<Arch>(fma<Arch>(value, inverse * load_first<Arch>(scale + whole, rest, 0.f), shift), y + whole, rest);
   }
 }
 

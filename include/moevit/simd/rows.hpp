@@ -27,11 +27,10 @@ void add_scaled_row(float weight, const float* x, Index count, float* y) {
   const Index whole = count / lanes<Arch> * lanes<Arch>;
   const B factor(weight);
   for (Index i = 0; i < whole; i += lanes<Arch>)
-    xsimd::fma(factor, B::load_unaligned(x + i), B::load_unaligned(y + i)).store_unaligned(y + i);
+    fma<Arch>(factor, B::load_unaligned(x + i), B::load_unaligned(y + i)).store_unaligned(y + i);
   if (const Index rest = count - whole)
-    store_first<Arch>(
-        xsimd::fma(factor, load_first<Arch>(x + whole, rest, 0.f), load_first<Arch>(y + whole, rest, 0.f)), y + whole,
-        rest);
+    store_first<Arch>(fma<Arch>(factor, load_first<Arch>(x + whole, rest, 0.f), load_first<Arch>(y + whole, rest, 0.f)),
+                      y + whole, rest);
 }
 
 namespace detail {
@@ -44,14 +43,14 @@ void add_weighted_columns(Index rows, Row row, Weight weight, const float* scale
     return rest ? load_first<Arch>(x + first, rest, 0.f) : B::load_unaligned(x + first + v * lanes<Arch>);
   };
   B sum[vectors];
-  for (int v = 0; v < vectors; ++v) sum[v] = B(weight(Index{0})) * load(row(Index{0}), v);
+  for (int v = 0; v < vectors; ++v) sum[v] = rounded<Arch>(B(weight(Index{0})) * load(row(Index{0}), v));
   for (Index r = 1; r < rows; ++r) {
     const B factor(weight(r));
     const float* x = row(r);
-    for (int v = 0; v < vectors; ++v) sum[v] = xsimd::fma(factor, load(x, v), sum[v]);
+    for (int v = 0; v < vectors; ++v) sum[v] = fma<Arch>(factor, load(x, v), sum[v]);
   }
   for (int v = 0; v < vectors; ++v) {
-    const B result = scale ? xsimd::fma(load(scale, v), sum[v], load(y, v)) : load(y, v) + sum[v];
+    const B result = scale ? fma<Arch>(load(scale, v), sum[v], load(y, v)) : load(y, v) + sum[v];
     if (rest)
       store_first<Arch>(result, y + first, rest);
     else
@@ -88,7 +87,7 @@ bool all_finite(const float* x, Index count) {
   using B = Batch<Arch>;
   const Index whole = count / lanes<Arch> * lanes<Arch>;
   B poison(0.f);  // 0 * x is 0 or NaN, and NaN stays
-  for (Index i = 0; i < whole; i += lanes<Arch>) poison = xsimd::fma(B::load_unaligned(x + i), B(0.f), poison);
+  for (Index i = 0; i < whole; i += lanes<Arch>) poison = fma<Arch>(B::load_unaligned(x + i), B(0.f), poison);
   float rest = reduce_add<Arch>(poison);
   for (Index i = whole; i < count; ++i) rest += 0.f * x[i];
   return rest == 0.f;

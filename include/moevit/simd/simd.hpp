@@ -68,6 +68,38 @@ Batch<Arch> floats_of(const xsimd::batch<std::int32_t, Arch>& bits) {
 #endif
 }
 
+/// x * y + z, rounded once where the instruction set can. xsimd 8.1 has no such instruction for AVX-512: it multiplies
+/// and adds, and whether the compiler makes one of the two depends on what it inlines, so the same function could give
+/// other bits at another place.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> fma(const Batch<Arch>& x, const Batch<Arch>& y, const Batch<Arch>& z) {
+#if defined(__AVX512F__)
+  if constexpr (lanes<Arch> == 16) return _mm512_fmadd_ps(x, y, z);
+#endif
+  return xsimd::fma(x, y, z);
+}
+/// z - x * y, as above.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> fnma(const Batch<Arch>& x, const Batch<Arch>& y, const Batch<Arch>& z) {
+#if defined(__AVX512F__)
+  if constexpr (lanes<Arch> == 16) return _mm512_fnmadd_ps(x, y, z);
+#endif
+  return xsimd::fnma(x, y, z);
+}
+
+/// The same value, which the compiler does not know to be a product: it cannot be contracted with a sum it goes into.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> rounded(Batch<Arch> value) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(value.data));
+#elif defined(__x86_64__)
+  asm("" : "+x"(value.data));
+#elif defined(__aarch64__)
+  asm("" : "+w"(value.data));
+#endif
+  return value;
+}
+
 /// x bounded below and above; NaN stays NaN. (Which operand of xsimd's min and max loses NaN depends on its version.)
 template <class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> at_least(const Batch<Arch>& x, float low) {
@@ -92,7 +124,7 @@ template <class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> quotient(const Batch<Arch>& x, const Batch<Arch>& y) {
   if constexpr (lanes<Arch> == 16) {
     const Batch<Arch> estimate = xsimd::reciprocal(y);
-    return x * xsimd::fma(estimate, xsimd::fnma(y, estimate, Batch<Arch>(1.f)), estimate);
+    return x * fma<Arch>(estimate, fnma<Arch>(y, estimate, Batch<Arch>(1.f)), estimate);
   } else {
     return x / y;
   }

@@ -98,7 +98,7 @@ struct FloatStep {
   static void add(const std::byte* x, int, const Weights (&w)[vectors], Sum (&sum)[vectors]) {
     const Batch<Arch> factor(*reinterpret_cast<const float*>(x));
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) sum[v] = xsimd::fma(factor, w[v], sum[v]);
+    for (int v = 0; v < vectors; ++v) sum[v] = fma<Arch>(factor, w[v], sum[v]);
   }
 };
 
