@@ -47,7 +47,7 @@ auto named_stores(Net& net) {
     for (const auto& parameter : parameters)
       for (std::size_t i = 0; i < parameter.stores.size(); ++i)
         if (parameter.stores[i] == matrix.store)
-          names.push_back(parameter.name + (parameter.stores.size() > 1 ? "." + std::to_string(i) : ""));
+          names.push_back(parameter.stores.size() > 1 ? join_name(parameter.name, std::to_string(i)) : parameter.name);
     result.push_back({shared_name(names), matrix.store, matrix.role});
   }
   return result;
