@@ -3,6 +3,7 @@
 
 #include <moevit/io/cpp_type.hpp>
 #include <moevit/io/describe.hpp>
+#include <moevit/io/metadata_writer.hpp>
 #include <moevit/io/safetensors.hpp>
 #include <moevit/models/counts.hpp>
 
