@@ -41,7 +41,8 @@ OurCase forward_case(std::shared_ptr<Net> net, std::shared_ptr<Forward> model, c
   made.input_values = request.batch * vit.image_values();
   made.output_values = request.batch * vit.outputs();
   made.parameters = net->parameters();
-  made.run = [model, context](std::span<const float> input, std::span<float> output) {
+  made.run = [net, model, context](std::span<const float> input,
+                                   std::span<float> output) {  // parameters point into net
     model->forward(input, output, *context);
   };
   const auto images = static_cast<double>(request.batch);
