@@ -156,15 +156,26 @@ Batch<Arch> lane_numbers() {
   return Batch<Arch>::load_aligned(values.data());
 }
 
-/// `value` in the first `count` lanes, `filler` in the others.
+#if defined(__AVX512F__)
+/// The first `count` of 16 lanes.
+inline __mmask16 first_lanes(Index count) { return static_cast<__mmask16>((1u << count) - 1u); }
+#endif
+
+/// `value` in the first `count` <= lanes lanes, `filler` in the others.
 template <class Arch>
-Batch<Arch> keep_first(const Batch<Arch>& value, Index count, float filler) {
+MOEVIT_ALWAYS_INLINE Batch<Arch> keep_first(const Batch<Arch>& value, Index count, float filler) {
+#if defined(__AVX512F__)
+  if constexpr (lanes<Arch> == 16) return _mm512_mask_blend_ps(first_lanes(count), Batch<Arch>(filler), value);
+#endif
   return xsimd::select(lane_numbers<Arch>() < Batch<Arch>(static_cast<float>(count)), value, Batch<Arch>(filler));
 }
 
 /// Loads `count` < lanes floats and fills the rest with `filler`; nothing beyond them is read.
 template <class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> load_first(const float* source, Index count, float filler) {
+#if defined(__AVX512F__)
+  if constexpr (lanes<Arch> == 16) return _mm512_mask_loadu_ps(Batch<Arch>(filler), first_lanes(count), source);
+#endif
   alignas(64) std::array<float, Batch<Arch>::size> values;
   values.fill(filler);
   std::copy_n(source, count, values.data());
@@ -173,7 +184,10 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> load_first(const float* source, Index count, fl
 
 /// Stores the first `count` < lanes floats; nothing beyond them is written.
 template <class Arch>
-void store_first(const Batch<Arch>& value, float* target, Index count) {
+MOEVIT_ALWAYS_INLINE void store_first(const Batch<Arch>& value, float* target, Index count) {
+#if defined(__AVX512F__)
+  if constexpr (lanes<Arch> == 16) return _mm512_mask_storeu_ps(target, first_lanes(count), value);
+#endif
   alignas(64) std::array<float, Batch<Arch>::size> values;
   value.store_aligned(values.data());
   std::copy_n(values.data(), count, target);
