@@ -8,8 +8,9 @@
 
 namespace moevit::simd {
 
-/// One tile of a product. With a kernel whose sums are floats, out = row_scale * (x W + bias + residual); the sums
-/// begin with bias and residual, so these cost no pass of their own. Null pointers leave a term out.
+/// One tile of a product. With a kernel whose sums are floats, out = row_scale * (x W + bias) + residual, on the way
+/// from registers to memory, so that they cost no pass of their own. At most one of row_scale and residual is given.
+/// Null pointers leave a term out.
 struct TileCall {
   const std::byte* x = nullptr;  ///< a tile of `rows` rows
   Index rows = 0;
@@ -58,21 +59,16 @@ inline constexpr int tile_rows = register_count<Arch> == 32 ? 14 : 6;
 /// Registers side by side in a tile.
 inline constexpr int tile_vectors = 2;
 
-/// What the sums of floats begin with: bias and residual of row `row` and register `vector`.
-template <class Arch>
-MOEVIT_ALWAYS_INLINE Batch<Arch> first_sum(const TileCall& call, Index row, Index vector) {
-  using B = Batch<Arch>;
-  const Index col = vector * lanes<Arch>;
-  B sum = call.bias ? B::load_unaligned(call.bias + col) : B(0.f);
-  if (call.residual) sum += B::load_unaligned(call.residual + row * call.residual_stride + col);
-  return sum;
-}
-
+/// Stores a register of a row's sums with the call's bias, scale and residual. These come after the products: sums that
+/// began with a residual would be rounded to its size at every step.
 template <class Arch>
 MOEVIT_ALWAYS_INLINE void store_sum(const TileCall& call, Index row, Index vector, const Batch<Arch>& sum) {
+  using B = Batch<Arch>;
   const Index col = vector * lanes<Arch>;
-  const Batch<Arch> scaled = call.row_scale ? sum * Batch<Arch>(call.row_scale[row]) : sum;
-  scaled.store_unaligned(call.out + row * call.out_stride + col / 16 * call.out_line + col % 16);
+  B value = call.bias ? sum + B::load_unaligned(call.bias + col) : sum;
+  if (call.row_scale) value = rounded<Arch>(value * B(call.row_scale[row]));
+  if (call.residual) value += B::load_unaligned(call.residual + row * call.residual_stride + col);
+  value.store_unaligned(call.out + row * call.out_stride + col / 16 * call.out_line + col % 16);
 }
 
 /// One multiply-add of floats. A step says how a 32-bit unit of weights meets the units of x that belong to it; every
@@ -87,7 +83,7 @@ struct FloatStep {
   static constexpr int parts = 1;      ///< a unit is worked off in as many parts, so that few registers hold weights
   static constexpr Index width = lanes<Arch>;
 
-  static Sum start(const TileCall& call, Index row, Index vector) { return first_sum<Arch>(call, row, vector); }
+  static Sum start(const TileCall&, Index, Index) { return Sum(0.f); }
   static void finish(const TileCall& call, Index row, Index vector, const Sum& sum) {
     store_sum<Arch>(call, row, vector, sum);
   }
