@@ -29,18 +29,16 @@ struct VnniDot {
 /// Two bfloat16 numbers times two per lane (vdpbf16ps): sums are floats, denormals are taken for zero.
 struct Bf16Dot {
   using Sum = __m512;
-  [[MOEVIT_DOT_TARGET]] static Sum start(const TileCall& call, Index row, Index vector) {
-    const Index col = vector * 16;
-    const Sum sum = call.bias ? _mm512_loadu_ps(call.bias + col) : _mm512_setzero_ps();
-    if (!call.residual) return sum;
-    return _mm512_add_ps(sum, _mm512_loadu_ps(call.residual + row * call.residual_stride + col));
-  }
+  [[MOEVIT_DOT_TARGET]] static Sum start(const TileCall&, Index, Index) { return _mm512_setzero_ps(); }
   [[MOEVIT_DOT_TARGET]] static Sum add(Sum sum, __m512i x, __m512i w) {
     return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w);  // a cast of its own kind: the bits stay
   }
   [[MOEVIT_DOT_TARGET]] static void finish(const TileCall& call, Index row, Index vector, Sum sum) {
-    const Sum scaled = call.row_scale ? _mm512_mul_ps(sum, _mm512_set1_ps(call.row_scale[row])) : sum;
-    _mm512_storeu_ps(call.out + row * call.out_stride + vector * call.out_line, scaled);
+    const Index col = vector * 16;
+    if (call.bias) sum = _mm512_add_ps(sum, _mm512_loadu_ps(call.bias + col));
+    if (call.row_scale) sum = _mm512_mul_ps(sum, _mm512_set1_ps(call.row_scale[row]));
+    if (call.residual) sum = _mm512_add_ps(sum, _mm512_loadu_ps(call.residual + row * call.residual_stride + col));
+    _mm512_storeu_ps(call.out + row * call.out_stride + vector * call.out_line, sum);
   }
 };
 
