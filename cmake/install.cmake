@@ -19,7 +19,11 @@ endforeach()
 
 configure_package_config_file(cmake/moevit-config.cmake.in moevit-config.cmake
                               INSTALL_DESTINATION ${package_directory})
-write_basic_package_version_file(moevit-config-version.cmake COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+set(architecture ARCH_INDEPENDENT)
+if(TARGET moevit_compiled)
+  set(architecture "")
+endif()
+write_basic_package_version_file(moevit-config-version.cmake COMPATIBILITY SameMinorVersion ${architecture})
 configure_file(cmake/moevit.pc.in moevit.pc @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/moevit-config.cmake" "${PROJECT_BINARY_DIR}/moevit-config-version.cmake"
               cmake/moevit-dependencies.cmake DESTINATION ${package_directory})

@@ -108,6 +108,11 @@ function(moevit_find_npz found reason)
   moevit_report("${missing}" "libzip not found (Debian: libzip-dev)")
 endfunction()
 
+# A library of moevit's own, which needs nothing more.
+function(moevit_find_compiled found reason)
+  moevit_report("" "")
+endfunction()
+
 # Hands `missing` on as the two result variables of a moevit_find_ function.
 macro(moevit_report missing_list sentence)
   if("${missing_list}" STREQUAL "")

@@ -45,7 +45,7 @@ test_packages="catch2 dataset-fashion-mnist python3 python3-numpy python3-msgpac
 library_only="-DMOEVIT_BUILD_EXAMPLES=OFF -DMOEVIT_BUILD_BENCHMARKS=OFF -DMOEVIT_INSTALL=OFF"
 
 gcc_packages="pkg-config libcli11-dev libbenchmark-dev libtbb-dev"
-gcc_cell() { build_cell gcc -DCMAKE_CXX_COMPILER=g++ -DMOEVIT_BUILD_PEERS=ON; }
+gcc_cell() { build_cell gcc -DCMAKE_CXX_COMPILER=g++ -DMOEVIT_BUILD_PEERS=ON -DMOEVIT_COMPILED=ON; }
 
 clang_packages="clang"
 clang_cell() {

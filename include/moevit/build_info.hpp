@@ -46,11 +46,14 @@ inline constexpr bool built_with_optimisation =
 
 /// One line: moevit's version, compiler, instruction set compiled for, optimisation, assertions (NDEBUG), and the
 /// versions of Eigen and xsimd. Example: "moevit 0.1.0, g++ 12.2.0, avx512dq, optimised, NDEBUG, Eigen 3.4.0,
-/// xsimd 8.1.0".
+/// xsimd 8.1.0". Where moevit::compiled is linked, the kernels that were chosen stand behind the instruction set.
 inline std::string build_info() {
   std::string text = "moevit " + detail::version_text(MOEVIT_VERSION_MAJOR, MOEVIT_VERSION_MINOR, MOEVIT_VERSION_PATCH);
   text += ", " + detail::compiler_name();
   text += std::string(", ") + simd::DefaultArch::name();
+#if defined(MOEVIT_COMPILED)
+  text += std::string(" with kernels for ") + simd::chosen_kernels().name;
+#endif
   text += built_with_optimisation ? ", optimised" : ", not optimised";
 #if defined(NDEBUG)
   text += ", NDEBUG";

@@ -1,7 +1,7 @@
 /// The numbers that name a model: VitConfig, MoeConfig and which blocks are sparse.
 #pragma once
 
-#include <moevit/core/tensor.hpp>
+#include <moevit/core/index.hpp>
 
 #include <array>
 #include <cstdint>

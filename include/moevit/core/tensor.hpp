@@ -1,19 +1,18 @@
-/// Index type and row-major matrix views.
+/// Row-major matrix views and shapes.
 ///
 /// Letters used in shape comments: N images, T tokens of one image, D model width (dim), H hidden width of an MLP,
 /// E experts, k choices per token, C slots per expert and group, G groups, S tokens per group, P soft slots per expert.
 #pragma once
 
+#include <moevit/core/index.hpp>
+
 #include <Eigen/Core>
 
-#include <cstddef>
 #include <string>
 #include <vector>
 
 namespace moevit {
 
-/// Sizes and positions, signed.
-using Index = std::ptrdiff_t;
 /// Extents of a tensor, outermost first.
 using Shape = std::vector<Index>;
 
@@ -52,11 +51,6 @@ class ConstMatrixView : public Eigen::Map<const RowMajorMatrix, Eigen::Unaligned
   const float* row_data(Index row) const { return this->data() + row * stride(); }
   ConstMatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
 };
-
-/// value / divisor, rounded up.
-constexpr Index ceil_div(Index value, Index divisor) { return (value + divisor - 1) / divisor; }
-/// The next multiple that is not below value.
-constexpr Index round_up(Index value, Index multiple) { return ceil_div(value, multiple) * multiple; }
 
 /// Number of elements of a shape.
 inline Index element_count(const Shape& shape) {

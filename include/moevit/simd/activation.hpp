@@ -4,7 +4,7 @@
 #include <moevit/core/config.hpp>
 #include <moevit/simd/exp.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// The activation of one batch of floats. Finite for every finite x; NaN gives NaN, +inf +inf, and -inf NaN or
 /// -inf (relu: 0).
@@ -41,4 +41,4 @@ decltype(auto) with_activation(Activation activation, Visit visit) {
   return visit(std::integral_constant<Activation, Activation::gelu_tanh>{});
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

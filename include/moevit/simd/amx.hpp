@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// What ldtilecfg reads.
 struct alignas(64) AmxConfig {
@@ -146,4 +146,4 @@ inline constexpr TileKernel int8_amx_kernel = detail::amx_kernel<detail::Hardwar
 
 #endif
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -5,7 +5,7 @@
 #include <moevit/simd/gemm.hpp>
 #include <moevit/simd/softmax.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// Most queries that are scored together: two tiles of rows, since some kernels multiply two at a time.
 inline constexpr Index attention_rows = 32;
@@ -78,4 +78,4 @@ void attention_head(const AttentionHead& head, float* scratch, float* out, Index
   }
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -5,7 +5,7 @@
 #include <moevit/simd/pack_reduced.hpp>
 #include <moevit/simd/tile_kernel.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// 32-bit units that packed keys (width x tokens) or values (tokens x width) take in either format.
 constexpr Index attention_operand_size(Index rows, Index cols) {
@@ -92,4 +92,4 @@ PackedView pack_values(const float* values, Index stride, Index tokens, Index wi
                 : pack<Arch>(values, stride, tokens, width, target);
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

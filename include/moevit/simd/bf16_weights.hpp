@@ -5,7 +5,7 @@
 
 #include <bit>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
@@ -48,4 +48,4 @@ inline constexpr TileKernel bf16_weights_kernel{
     .lanes = lanes<Arch>,
     .multiply = &detail::multiply_any_tile<Arch, detail::Bf16WeightStep<Arch>>};
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

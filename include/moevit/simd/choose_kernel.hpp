@@ -6,7 +6,7 @@
 #include <moevit/simd/cpu_features.hpp>
 #include <moevit/simd/dot_avx512.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// Wishes for a kernel.
 struct KernelOptions {
@@ -56,4 +56,4 @@ const TileKernel& choose_kernel(WeightFormat format, const CpuFeatures& features
   return float_kernel<Arch>;
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

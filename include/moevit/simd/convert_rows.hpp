@@ -13,7 +13,7 @@
 #include <arm_neon.h>
 #endif
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// A row of floats in lines of 16, `step` bytes apart: a row of a tile, or 16 consecutive floats each.
 struct FloatLines {
@@ -212,4 +212,4 @@ void convert_in_place(const RowTiles& tiles) {
   }
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -14,7 +14,7 @@
 #endif
 #endif
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// Extensions that kernels of reduced precision use. A bit is set if the processor has all that such a kernel needs and
 /// the operating system saves its registers. Plain data: whoever chooses kernels may clear bits.
@@ -106,4 +106,4 @@ inline bool may_use_amx() {
 #endif
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -5,7 +5,7 @@
 
 #include <cstring>
 
-namespace moevit::simd::detail {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET::detail {
 
 /// Turns the 32-bit sums of a tile of x, tile.rows x `columns`, into floats in place: (float(sum + offset) * scale of
 /// the column) * scale of the row, each rounded once, in this order, so that products have the same bits on every
@@ -41,4 +41,4 @@ void add_bias(float* sums, Index rows, Index columns, const float* bias) {
   }
 }
 
-}  // namespace moevit::simd::detail
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET::detail

@@ -8,7 +8,7 @@
 
 #if defined(__x86_64__)
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
@@ -111,6 +111,6 @@ inline constexpr TileKernel bf16_dot_kernel{.name = "bf16/avx512",
                                             .lanes = 16,
                                             .multiply = &detail::multiply_any_dot_tile<detail::Bf16Dot>};
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET
 
 #endif  // __x86_64__

@@ -4,7 +4,7 @@
 #include <moevit/simd/activation.hpp>
 #include <moevit/simd/row_tiles.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// y = residual + scale * activation(row_scale * (x W + bias)). Null pointers leave a step out. Vectors over columns
 /// are padded to whole panels.
@@ -107,4 +107,4 @@ void finish_tile(const float* sums, const TilePlace& place, const Epilogue& epil
 
 }  // namespace detail
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

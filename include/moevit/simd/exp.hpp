@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
@@ -45,4 +45,4 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> exp_of_negative(const Batch<Arch>& x) {
   return detail::bounded_exp<Arch>(at_least<Arch>(x, -88.f));
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

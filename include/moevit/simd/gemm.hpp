@@ -12,13 +12,13 @@
 
 #include <cassert>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// Tiles for `rows` rows that are to be multiplied with `w`; `room` has rows * tiled_row_bytes(w.rows) bytes on a cache
 /// line. The elements are not set.
 template <class Arch = DefaultArch>
 RowTiles empty_tiles(Index rows, const PackedView& w, std::byte* room) {
-  const TileKernel& kernel = w.kernel ? *w.kernel : float_kernel<Arch>;
+  const TileKernel& kernel = kernel_of<Arch>(w);
   return {.data = room,
           .rows = rows,
           .width = w.rows,
@@ -155,7 +155,7 @@ class KernelState {
 template <class Arch = DefaultArch, class Out>
 void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, const Out& y) {
   if (x.rows == 0 || w.cols == 0) return;
-  const TileKernel& kernel = w.kernel ? *w.kernel : float_kernel<Arch>;
+  const TileKernel& kernel = kernel_of<Arch>(w);
   assert(x.most_rows == kernel.most_rows);
   if constexpr (Out::is_padded) assert(y.tiles.most_rows == x.most_rows);
   const TileList tiles = x.tiles();
@@ -179,4 +179,4 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
   }
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -14,7 +14,7 @@
 #include <arm_neon.h>
 #endif
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
@@ -245,4 +245,4 @@ inline constexpr TileKernel int8_dotprod_kernel =
     detail::int8_kernel_of<Arch, detail::DotprodStep>("int8/dotprod", detail::tile_rows<Arch>);
 #endif
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
@@ -49,4 +49,4 @@ void layer_norm_row(const float* x, Index count, const float* scale, const float
   }
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

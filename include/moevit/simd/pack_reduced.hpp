@@ -7,7 +7,7 @@
 #include <cassert>
 #include <cmath>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// The nearest bfloat16, halves to even; a NaN stays one.
 inline std::uint16_t bf16_bits(float x) {
@@ -155,4 +155,4 @@ inline PackedView pack_int8(const PackedView& floats, const TileKernel& kernel, 
   return detail::pack_int8(detail::panel_source(floats), kernel, target);
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

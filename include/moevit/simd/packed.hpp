@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// What the elements of packed weights are.
 enum class WeightFormat : unsigned char { float32, bfloat16, int8 };
@@ -83,4 +83,4 @@ inline PackedView pack_transposed(const float* source, Index stride, Index rows,
   return {.data = target, .rows = rows, .cols = cols, .panel = panel};
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

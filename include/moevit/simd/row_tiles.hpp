@@ -9,7 +9,7 @@
 
 #include <cstddef>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// What the elements of tiled rows are. int8 numbers are stored with 128 added, as unsigned bytes.
 enum class RowFormat : unsigned char { float32, bfloat16, int8 };
@@ -75,4 +75,4 @@ struct RowTiles {
   TileList tiles() const { return {data, rows, row_bytes, most_rows}; }
 };
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

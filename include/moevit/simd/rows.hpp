@@ -6,7 +6,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// x rounded to the nearest bfloat16 (halves to even) and widened again; NaN stays NaN.
 inline float round_to_bf16(float x) {
@@ -93,4 +93,4 @@ bool all_finite(const float* x, Index count) {
   return rest == 0.f;
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -3,7 +3,7 @@
 
 #include <moevit/simd/transpose.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// Columns that a tile of short rows has room for: 4 KiB with 16 lanes, a small part of the L1 cache.
 inline constexpr Index tile_columns = 64;
@@ -39,4 +39,4 @@ void store_columns(const float* tile, Index count, Index rows, Row row) {
     for (Index col = r < whole_rows ? whole : 0; col < count; ++col) row(r)[col] = tile[col * lanes<Arch> + r];
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -5,7 +5,8 @@
 #error "moevit: -ffast-math changes results and breaks the handling of infinities; compile without it"
 #endif
 
-#include <moevit/core/tensor.hpp>
+#include <moevit/core/index.hpp>
+#include <moevit/simd/instruction_set.hpp>
 
 // g++ 12 takes the undefined registers of its own AVX-512 intrinsics for uninitialised variables (its bug 105593).
 #if defined(__GNUC__) && !defined(__clang__)
@@ -26,7 +27,7 @@
 /// For functions of a few instructions in the innermost loops, which -O2 does not always inline.
 #define MOEVIT_ALWAYS_INLINE [[gnu::always_inline]] inline
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// The instruction set that the compiler flags allow; every kernel is a template on it, so one binary can test several.
 using DefaultArch = xsimd::default_arch;
@@ -193,4 +194,8 @@ MOEVIT_ALWAYS_INLINE void store_first(const Batch<Arch>& value, float* target, I
   std::copy_n(values.data(), count, target);
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET
+
+#if defined(MOEVIT_COMPILED)
+#include <moevit/simd/compiled/forward.hpp>
+#endif

@@ -3,7 +3,7 @@
 
 #include <moevit/simd/exp.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
@@ -62,4 +62,4 @@ void softmax_row(const float* x, Index count, float factor, float* y) {
   for (Index i = whole; i < count; ++i) y[i] *= inverse;
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

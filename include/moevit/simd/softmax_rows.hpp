@@ -4,7 +4,7 @@
 #include <moevit/simd/short_rows.hpp>
 #include <moevit/simd/softmax.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// Longest rows that are faster side by side: longer ones fill registers of their own, and save being transposed.
 inline constexpr Index short_softmax_row = 32;
@@ -49,4 +49,4 @@ void softmax_rows(From from, Index rows, Index count, To to) {
                                [&](Index r) { return to(first + r); });
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

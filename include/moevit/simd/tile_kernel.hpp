@@ -6,7 +6,7 @@
 #include <array>
 #include <utility>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// One tile of a product. With a kernel whose sums are floats, out = row_scale * (x W + bias) + residual, on the way
 /// from registers to memory, so that they cost no pass of their own. At most one of row_scale and residual is given.
@@ -160,4 +160,15 @@ inline constexpr TileKernel float_kernel{.name = "float32",
                                          .lanes = lanes<Arch>,
                                          .multiply = &detail::multiply_any_tile<Arch, detail::FloatStep<Arch>>};
 
-}  // namespace moevit::simd
+/// What multiplies with w.
+template <class Arch = DefaultArch>
+const TileKernel& kernel_of(const PackedView& w) {
+  if (w.kernel) return *w.kernel;
+#if defined(MOEVIT_COMPILED)
+  return *chosen_kernels().float_kernel;
+#else
+  return float_kernel<Arch>;
+#endif
+}
+
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

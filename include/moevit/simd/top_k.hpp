@@ -10,7 +10,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 /// One bit per lane that is true, the first lane lowest.
 template <class Arch>
@@ -278,4 +278,4 @@ float limit_of_largest(const float* x, Index count, Index k) {
   return number(found);
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -3,7 +3,7 @@
 
 #include <moevit/simd/simd.hpp>
 
-namespace moevit::simd {
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
@@ -42,4 +42,4 @@ inline void transpose(const float* source, Index stride, Index rows, Index cols,
       target[row * target_stride + col] = source[col * stride + row];
 }
 
-}  // namespace moevit::simd
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

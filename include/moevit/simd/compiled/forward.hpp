@@ -1,0 +1,76 @@
+/// Kernels that were compiled for several instruction sets, one of which is chosen at run time: for people who ship one
+/// binary. Included by simd/simd.hpp in programs that link moevit::compiled.
+///
+/// How it works: the library has one translation unit per set (kernels.cpp), each with a table of pointers to the
+/// kernels of the folder simd/. The functions below take the place of the templates of the same names wherever a call
+/// names no instruction set, and go through the table of the set that was chosen (choose.cpp).
+#pragma once
+
+#include <moevit/simd/compiled/kernel_table.hpp>
+#include <moevit/simd/compiled/library.hpp>
+
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
+
+/// The kernels in use: those of the best set that the machine has, or of the one that use_kernels() named.
+inline const KernelTable& chosen_kernels() {
+  return *static_cast<const KernelTable*>(MOEVIT_LIBRARY_NAME(moevit_chosen_kernels)());
+}
+
+/// Uses the kernels of the set `name` (baseline, sse4_2, avx2, avx512; neon) from now on. Returns whether the library
+/// and the machine have it; if not, nothing changes. To be called before any model or context is made, since both
+/// remember kernels.
+inline bool use_kernels(const char* name) { return MOEVIT_LIBRARY_NAME(moevit_use_kernels)(name) != 0; }
+
+// Where the template takes something callable, only a template that asks for more is preferred to it.
+template <class Arch>
+concept DefaultSet = std::is_same_v<Arch, DefaultArch>;
+
+template <DefaultSet Arch = DefaultArch, class Out>
+void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, const Out& y) {
+  if constexpr (Out::is_padded)
+    chosen_kernels().gemm_to_tiles(x, w, epilogue, y);
+  else
+    chosen_kernels().gemm_to_rows(x, w, epilogue, y);
+}
+template <DefaultSet Arch = DefaultArch, class RowOf>
+void fill_tiles(const RowTiles& tiles, RowOf row_of) {
+  chosen_kernels().fill_tiles(tiles, row_of);
+}
+inline void convert_in_place(const RowTiles& tiles) { chosen_kernels().convert_in_place(tiles); }
+inline void attention_head(const AttentionHead& head, float* scratch, float* out, Index out_stride) {
+  chosen_kernels().attention_head(head, scratch, out, out_stride);
+}
+inline const TileKernel& choose_kernel(WeightFormat format) {
+  return chosen_kernels().choose_kernel(format, nullptr, nullptr);
+}
+inline const TileKernel& choose_kernel(WeightFormat format, const CpuFeatures& features, const KernelOptions& options) {
+  return chosen_kernels().choose_kernel(format, &features, &options);
+}
+inline void layer_norm_row(const float* x, Index count, const float* scale, const float* bias, float epsilon,
+                           float* y) {
+  chosen_kernels().layer_norm_row(x, count, scale, bias, epsilon, y);
+}
+inline void softmax_row(const float* x, Index count, float factor, float* y) {
+  chosen_kernels().softmax_row(x, count, factor, y);
+}
+template <DefaultSet Arch = DefaultArch, class From, class To>
+void softmax_rows(From from, Index rows, Index count, To to) {
+  chosen_kernels().softmax_rows(from, rows, count, to);
+}
+template <DefaultSet Arch = DefaultArch, class Row, class Visit>
+void visit_top_k(Row row, Index rows, Index count, Index k, Visit visit) {
+  chosen_kernels().visit_top_k(row, rows, count, k, visit);
+}
+inline float limit_of_largest(const float* x, Index count, Index k) {
+  return chosen_kernels().limit_of_largest(x, count, k);
+}
+inline void add_scaled_row(float weight, const float* x, Index count, float* y) {
+  chosen_kernels().add_scaled_row(weight, x, count, y);
+}
+template <DefaultSet Arch = DefaultArch, class Row, class Weight>
+void add_weighted_rows(Index rows, Row row, Weight weight, const float* scale, Index count, float* y) {
+  chosen_kernels().add_weighted_rows(rows, row, weight, scale, count, y);
+}
+inline bool all_finite(const float* x, Index count) { return chosen_kernels().all_finite(x, count); }
+
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -1,0 +1,71 @@
+/// Pointers to the kernels of one instruction set.
+#pragma once
+
+#include <moevit/core/index.hpp>
+#include <moevit/simd/instruction_set.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
+
+struct AttentionHead;
+struct CpuFeatures;
+struct Epilogue;
+struct KernelOptions;
+struct PackedView;
+struct RowTiles;
+struct RowsOut;
+struct TileKernel;
+struct TilesOut;
+enum class WeightFormat : unsigned char;
+
+/// A reference to something callable, as two pointers: what a table of functions can take instead of a template.
+template <class Signature>
+class CallableRef;
+
+template <class Result, class... Arguments>
+class CallableRef<Result(Arguments...)> {
+ public:
+  template <class Callable>
+    requires(!std::is_same_v<std::remove_cvref_t<Callable>, CallableRef>)
+  CallableRef(Callable&& callable)
+      : object_(const_cast<void*>(static_cast<const void*>(&callable))), call_([](void* object, Arguments... arguments) -> Result {
+          return (*static_cast<std::remove_reference_t<Callable>*>(object))(arguments...);
+        }) {}
+  Result operator()(Arguments... arguments) const { return call_(object_, arguments...); }
+
+ private:
+  void* object_;
+  Result (*call_)(void*, Arguments...);
+};
+
+using RowRef = CallableRef<float*(Index)>;
+using ConstRowRef = CallableRef<const float*(Index)>;
+using FloatRef = CallableRef<float(Index)>;
+/// (row, rank, column, value)
+using VisitChoiceRef = CallableRef<void(Index, Index, std::int32_t, float)>;
+
+/// The kernels of one instruction set, under the names of the functions of this folder that they are. Plain pointers and
+/// types of one layout on every set: units that are compiled for different sets may share a table.
+struct KernelTable {
+  const char* name;  ///< baseline, sse4_2, avx2, avx512 or neon
+  const TileKernel* float_kernel;
+  void (*gemm_to_rows)(const RowTiles&, const PackedView&, const Epilogue&, const RowsOut&);
+  void (*gemm_to_tiles)(const RowTiles&, const PackedView&, const Epilogue&, const TilesOut&);
+  void (*fill_tiles)(const RowTiles&, ConstRowRef);
+  void (*convert_in_place)(const RowTiles&);
+  void (*attention_head)(const AttentionHead&, float*, float*, Index);
+  const TileKernel& (*choose_kernel)(WeightFormat, const CpuFeatures*, const KernelOptions*);  ///< null: as by default
+  void (*layer_norm_row)(const float*, Index, const float*, const float*, float, float*);
+  void (*softmax_row)(const float*, Index, float, float*);
+  void (*softmax_rows)(ConstRowRef, Index, Index, RowRef);
+  void (*visit_top_k)(ConstRowRef, Index, Index, Index, VisitChoiceRef);
+  float (*limit_of_largest)(const float*, Index, Index);
+  void (*add_scaled_row)(float, const float*, Index, float*);
+  void (*add_weighted_rows)(Index, ConstRowRef, FloatRef, const float*, Index, float*);
+  bool (*all_finite)(const float*, Index);
+};
+
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

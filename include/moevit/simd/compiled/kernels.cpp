@@ -1,0 +1,52 @@
+// The kernels of one instruction set, the one that the flags of this unit name: part of the library moevit::compiled.
+//
+// Whatever this unit defines that another one may define, too, must have the instruction set in its name, or the linker
+// could take code for a newer set than the machine has. So nothing of Eigen and no containers belong here, and a test
+// (tests/compiled) looks at the symbols.
+#include <moevit/simd/attention.hpp>
+#include <moevit/simd/choose_kernel.hpp>
+#include <moevit/simd/compiled/kernel_table.hpp>
+#include <moevit/simd/int8_widening.hpp>
+#include <moevit/simd/layer_norm.hpp>
+#include <moevit/simd/rows.hpp>
+#include <moevit/simd/softmax_rows.hpp>
+#include <moevit/simd/top_k.hpp>
+
+#define MOEVIT_TEXT_OF(name) #name
+#define MOEVIT_TEXT(name) MOEVIT_TEXT_OF(name)
+#define MOEVIT_JOIN(left, right) left##right
+#define MOEVIT_JOINED(left, right) MOEVIT_JOIN(left, right)
+
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
+namespace {
+
+const TileKernel& choose(WeightFormat format, const CpuFeatures* features, const KernelOptions* options) {
+  return choose_kernel<DefaultArch>(format, features ? *features : cpu_features(),
+                                    options ? *options : KernelOptions{});
+}
+
+constexpr KernelTable table{
+    .name = MOEVIT_TEXT(MOEVIT_INSTRUCTION_SET),
+    .float_kernel = &float_kernel<DefaultArch>,
+    .gemm_to_rows = &gemm<DefaultArch, RowsOut>,
+    .gemm_to_tiles = &gemm<DefaultArch, TilesOut>,
+    .fill_tiles = &fill_tiles<DefaultArch, ConstRowRef>,
+    .convert_in_place = &convert_in_place<DefaultArch>,
+    .attention_head = &attention_head<DefaultArch>,
+    .choose_kernel = &choose,
+    .layer_norm_row = &layer_norm_row<DefaultArch>,
+    .softmax_row = &softmax_row<DefaultArch>,
+    .softmax_rows = &softmax_rows<DefaultArch, ConstRowRef, RowRef>,
+    .visit_top_k = &visit_top_k<DefaultArch, ConstRowRef, VisitChoiceRef>,
+    .limit_of_largest = &limit_of_largest<DefaultArch>,
+    .add_scaled_row = &add_scaled_row<DefaultArch>,
+    .add_weighted_rows = &add_weighted_rows<DefaultArch, ConstRowRef, FloatRef>,
+    .all_finite = &all_finite<DefaultArch>,
+};
+
+}  // namespace
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET
+
+/// moevit_kernels_<set>: where simd/compiled/choose.cpp finds the table.
+extern "C" const void* MOEVIT_JOINED(moevit_kernels_, MOEVIT_INSTRUCTION_SET)();
+extern "C" const void* MOEVIT_JOINED(moevit_kernels_, MOEVIT_INSTRUCTION_SET)() { return &moevit::simd::table; }
