@@ -1,4 +1,6 @@
 """What is compared: the cases, their inputs, the graphs that peers run, and who is compared with whom."""
+import gzip
+import os
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -16,7 +18,8 @@ COMPARED = {
     "fp32": (("ONNX Runtime fp32", engines.onnx_runtime, "onnx_runtime", 1e-3),
              ("OpenVINO f32", engines.openvino_f32, "openvino", 1e-3),
              ("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),
-             ("ONNX Runtime int8", engines.onnx_runtime_int8, "onnx_runtime", 0.5)),
+             ("ONNX Runtime int8", engines.onnx_runtime_int8, "onnx_runtime", 0.5),
+             ("JAX", engines.jax, "jax", 1e-3)),
     "bf16": (("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),),
     "bf16 weights": (("ONNX Runtime fp32", engines.onnx_runtime, "onnx_runtime", 0.5),
                      ("OpenVINO f32", engines.openvino_f32, "openvino", 0.5)),
@@ -30,6 +33,15 @@ def smooth_images(generator, batch, size):
     that read the mean could not tell images apart."""
     areas = generator.normal(size=(batch, 4, 4, 3)).repeat(size // 4, axis=1).repeat(size // 4, axis=2)
     return (areas + 0.5 * generator.normal(size=areas.shape)).astype(np.float32)
+
+
+def fashion_images(generator, batch):
+    """Test images of Fashion-MNIST from Debian's package, normalised as the shipped models want them."""
+    folder = os.environ.get("MOEVIT_FASHION_MNIST", "/usr/share/datasets/fashion-mnist")
+    with gzip.open(os.path.join(folder, "t10k-images-idx3-ubyte.gz")) as file:
+        images = np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 28, 28, 1)
+    chosen = images[generator.choice(len(images), batch, replace=False)]
+    return ((chosen / np.float32(255) - 0.286) / 0.353).astype(np.float32)
 
 
 def image_tokens(generator, batch, width):
@@ -74,11 +86,26 @@ def model_graphs(experts, **fixed):
             for family, ways in ATTEND.items()}
 
 
+
+def jax_way(name, capacity_ratio=0):
+    """JAX is imported only where it is asked for."""
+    def make(weights, _batch):
+        import jax_models
+        return jax_models.model(weights, getattr(jax_models, name), capacity_ratio)
+    return make
+
+
+JAX_WAYS = (jax_way("ragged"), jax_way("every_expert"), *(jax_way("by_indices", ratio) for ratio in (2, 3, 4)))
+
 CASES = (
     Case("vit_tiny_16", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS[:1]), to_peer=channels_first,
          precisions=MODEL_PRECISIONS),
     Case("mobile_vmoe_12x192", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS),
          to_peer=channels_first, precisions=MODEL_PRECISIONS),
+    Case("fashion_vmoe", (64,), fashion_images, model_graphs(EXPERTS[:1], image=28, heads=4) |
+         {"jax": JAX_WAYS}, to_peer=channels_first, reduced_peers=False),
+    Case("fashion_mobile_vmoe", (64,), fashion_images, model_graphs(EXPERTS, image=28, heads=4) |
+         {"jax": JAX_WAYS + (jax_way("gathered_weights"),)}, to_peer=channels_first, reduced_peers=False),
     Case("vmoe_layer", (8,), partial(image_tokens, width=384), same(layers.vmoe_layer_graph)),
     Case("mobile_layer", (1, 16), partial(image_tokens, width=192),
          same(*(partial(layers.mobile_layer_graph, experts=way) for way in EXPERTS))),
@@ -95,7 +122,8 @@ CASES = (
 
 
 def peers_of(case, precision):
-    return [peer for peer in COMPARED[precision] if case.reduced_peers or peer[3] <= 1e-3]
+    return [peer for peer in COMPARED[precision]
+            if peer[2] in case.graphs and (case.reduced_peers or peer[3] <= 1e-3)]
 
 
 HIDDEN = ("tiny_mobile",)

@@ -1,4 +1,4 @@
-"""The engines whose graphs are timed: ONNX Runtime and OpenVINO. Each has run(n): n milliseconds, a different input each.
+"""The engines whose graphs are timed: ONNX Runtime, OpenVINO and JAX. Each has run(n): n milliseconds, a different input each.
 
 The peers are set as their documentation says is best for latency on a given number of threads.
 """
@@ -99,6 +99,25 @@ class OpenVinoPeer(Peer):
             self.request.infer()
             results.append(self.request.get_output_tensor().data.copy())
         return results
+
+
+class JaxPeer(Peer):
+    """A function that JAX has compiled; images channels last, as it likes them, on its device beforehand."""
+
+    def __init__(self, function, inputs, threads):
+        import jax
+        if threads != 1:
+            raise RuntimeError("JAX is compared on one thread: its threads are those of the process")
+        self.device_inputs = [jax.device_put(np.ascontiguousarray(value.transpose(0, 2, 3, 1))) for value in inputs]
+        self.function = function
+        super().__init__(self.device_inputs, lambda value: function(value).block_until_ready())
+
+    def outputs(self):
+        return [np.asarray(self.function(value)) for value in self.device_inputs]
+
+
+def jax(function, inputs, threads):
+    return JaxPeer(function, inputs, threads)
 
 
 def onnx_runtime(path, inputs, threads):

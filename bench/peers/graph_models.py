@@ -1,8 +1,8 @@
-"""Graphs of whole models: ViT and Mobile V-MoE. `weights` has our parameters by name."""
+"""Graphs of whole models: ViT, V-MoE and Mobile V-MoE. `weights` has our parameters by name."""
 import numpy as np
 
 from graph_builder import Graph
-from graph_layers import image_choice, per_image_experts, plain_attention
+from graph_layers import image_choice, per_image_experts, per_patch_experts, plain_attention
 
 
 class Transformer:
@@ -19,7 +19,7 @@ class Transformer:
         graph, weights = self.graph, self.weights
         kernel = weights["patch_embedding.kernel"]
         patch = kernel.shape[0]
-        images = graph.input((self.batch, 3, self.image, self.image))
+        images = graph.input((self.batch, kernel.shape[2], self.image, self.image))
         patches = graph.op("Conv", images, graph.constant(kernel.transpose(3, 2, 0, 1)),
                            graph.constant(weights["patch_embedding.bias"]), strides=[patch, patch])
         patches = graph.reshape(patches, self.batch, self.dim, self.tokens - 1)
@@ -46,7 +46,9 @@ class Transformer:
         return self.graph.linear(mixed, self.weights[f"{output}.kernel"], self.weights[f"{output}.bias"])
 
     def mlp(self, value, prefix, choice):
-        if choice:
+        if f"{prefix}.moe.router.kernel" in self.weights:
+            return per_patch_experts(self.graph, value, self.weights, f"{prefix}.moe", 2)
+        if choice and f"{prefix}.moe.experts.hidden.kernel" in self.weights:
             return self.experts(self.graph, value, self.weights, f"{prefix}.moe.experts", choice, self.batch,
                                 self.tokens)
         names = ("hidden.kernel", "hidden.bias", "output.kernel", "output.bias")
@@ -57,7 +59,7 @@ class Transformer:
         depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
         for block in range(depth):
             prefix = f"blocks.{block}"
-            if not choice and f"{prefix}.moe.experts.hidden.kernel" in weights:
+            if not choice and "router.kernel" in weights and f"{prefix}.moe.experts.hidden.kernel" in weights:
                 choice = image_choice(graph, value, weights, "router", self.batch, self.tokens)
             value = graph.op("Add", value, self.attention(self.norm(value, f"{prefix}.norm1"), prefix))
             value = graph.op("Add", value, self.mlp(self.norm(value, f"{prefix}.norm2"), prefix, choice))

@@ -1,6 +1,7 @@
 /// Whole models of ours, from normalised images to logits.
 #include "our_case.hpp"
 
+#include <moevit/io/weights.hpp>
 #include <moevit/models/presets.hpp>
 #include <moevit/moevit.hpp>
 
@@ -73,6 +74,28 @@ OurCase model_case(const Request& request) {
   refuse_precision(request);
 }
 
+/// The models that the examples ship, with their trained weights: random ones would send most rows to few experts.
+constexpr VitConfig fashion{.image = 28,
+                            .patch = 4,
+                            .channels = 1,
+                            .dim = 64,
+                            .depth = 4,
+                            .heads = 4,
+                            .hidden = 128,
+                            .classes = 10};
+constexpr ModelDescription fashion_vmoe{
+    ModelFamily::vmoe, fashion, MoeConfig{.experts = 8, .selected = 2, .placement = every(2)}};
+constexpr ModelDescription fashion_mobile_vmoe{
+    ModelFamily::mobile_vmoe, fashion, MoeConfig{.experts = 5, .selected = 1, .placement = last(2)}};
+
+template <ModelDescription description>
+OurCase trained_case(const Request& request) {
+  const auto net = std::make_shared<Model<description>>();
+  load(*net, MOEVIT_WEIGHTS_DIR "/" + request.name + ".safetensors");
+  if (request.precision != "fp32") refuse_precision(request);
+  return forward_case<description>(net, net, request);
+}
+
 /// Small enough for a test of the harness.
 constexpr ModelDescription tiny_mobile{
     ModelFamily::mobile_vmoe,
@@ -86,6 +109,10 @@ bool make_model(const Request& request, OurCase& made) {
     made = model_case<presets::vit_tiny16>(request);
   else if (request.name == "mobile_vmoe_12x192")
     made = model_case<presets::mobile_vmoe_12x192>(request);
+  else if (request.name == "fashion_vmoe")
+    made = trained_case<fashion_vmoe>(request);
+  else if (request.name == "fashion_mobile_vmoe")
+    made = trained_case<fashion_mobile_vmoe>(request);
   else if (request.name == "tiny_mobile")
     made = model_case<tiny_mobile>(request);
   else

@@ -3,8 +3,8 @@
 #   --case REGEX     only these cases (case/Bbatch, gemm_MxKxN)     --rounds N     rounds of each (15)
 #   --threads LIST   e.g. 1,2; products and row kernels run on one thread only (1)
 #   --json FILE      writes what the table says as JSON
-# Debian's OpenBLAS and oneDNN are installed where missing; ONNX Runtime, OpenVINO and MKL come from PyPI into a virtual
-# environment in build/. What cannot be installed is named and left out. Cores 0..threads-1 are used.
+# Debian's OpenBLAS and oneDNN are installed where missing; ONNX Runtime, OpenVINO, MKL and JAX come from PyPI into a
+# virtual environment in build/. What cannot be installed is named and left out. Cores 0..threads-1 are used.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . cmake/dependencies.sh
@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 
-need_packages $library_packages libbenchmark-dev python3-venv
+need_packages $library_packages libbenchmark-dev python3-venv dataset-fashion-mnist
 for package in libopenblas-dev libdnnl-dev; do
   (need_packages "$package") || say "$package could not be installed: left out"
 done
@@ -30,14 +30,14 @@ build_programs bench -DMOEVIT_BUILD_TESTS=OFF -DMOEVIT_BUILD_EXAMPLES=OFF -DMOEV
 
 venv=build/peers_venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-for package in numpy onnx onnxruntime openvino mkl; do
+for package in numpy onnx onnxruntime openvino mkl jax; do
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$package" ||
     say "$package could not be installed: left out"
 done
 mkl=$(find "$venv/lib" -name 'libmkl_rt.so*' 2>/dev/null | sort | head -n 1 || true)
 
 # Settings of whoever runs this must not hold a peer back.
-unset OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS MKL_ENABLE_INSTRUCTIONS MKL_NUM_THREADS ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
+unset XLA_FLAGS OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS MKL_ENABLE_INSTRUCTIONS MKL_NUM_THREADS ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
 programs=build/bench/bench/peers
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,6 +1,7 @@
 /// What this program was compiled with, for the first line of every example, benchmark and bug report.
 #pragma once
 
+#include <moevit/core/tensor.hpp>
 #include <moevit/simd/simd.hpp>
 #include <moevit/version.hpp>
 
