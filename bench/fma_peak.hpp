@@ -19,7 +19,8 @@ inline double thread_seconds() {
 }
 
 /// `rounds` rounds of independent multiply-adds in registers; returns their number. As many accumulators as hide the
-/// latency of two units and leave registers for the operands. A function of its own: inlined, it may lose its registers.
+/// latency of two units and leave registers for the operands. A function of its own: inlined, it may lose its
+/// registers.
 [[gnu::noinline]] inline double run_multiply_adds(Index rounds) {
   using B = simd::Batch<simd::DefaultArch>;
   constexpr int chains = simd::register_count<simd::DefaultArch> == 32 ? 24 : 12;

@@ -75,18 +75,12 @@ OurCase model_case(const Request& request) {
 }
 
 /// The models that the examples ship, with their trained weights: random ones would send most rows to few experts.
-constexpr VitConfig fashion{.image = 28,
-                            .patch = 4,
-                            .channels = 1,
-                            .dim = 64,
-                            .depth = 4,
-                            .heads = 4,
-                            .hidden = 128,
-                            .classes = 10};
-constexpr ModelDescription fashion_vmoe{
-    ModelFamily::vmoe, fashion, MoeConfig{.experts = 8, .selected = 2, .placement = every(2)}};
-constexpr ModelDescription fashion_mobile_vmoe{
-    ModelFamily::mobile_vmoe, fashion, MoeConfig{.experts = 5, .selected = 1, .placement = last(2)}};
+constexpr VitConfig fashion{
+    .image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
+constexpr ModelDescription fashion_vmoe{ModelFamily::vmoe, fashion,
+                                        MoeConfig{.experts = 8, .selected = 2, .placement = every(2)}};
+constexpr ModelDescription fashion_mobile_vmoe{ModelFamily::mobile_vmoe, fashion,
+                                               MoeConfig{.experts = 5, .selected = 1, .placement = last(2)}};
 
 template <ModelDescription description>
 OurCase trained_case(const Request& request) {

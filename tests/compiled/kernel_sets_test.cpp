@@ -90,8 +90,8 @@ TEST_CASE("the best set of this machine is chosen, and only sets that exist can 
 TEST_CASE("models with the kernels of every set equal plain loops") {
   for_each_set([](const char*) {
     for_each_model([]<class Net>(const std::string& name, const Net& net) {
-      if constexpr (std::is_base_of_v<TopK, Net> || std::is_base_of_v<Mobile, Net> || std::is_base_of_v<DenseVit, Net> ||
-                    std::is_base_of_v<MobileTop2, Net>) {
+      if constexpr (std::is_base_of_v<TopK, Net> || std::is_base_of_v<Mobile, Net> ||
+                    std::is_base_of_v<DenseVit, Net> || std::is_base_of_v<MobileTop2, Net>) {
         INFO(name);
         check_against_plain_loops(net);
       }

@@ -41,7 +41,8 @@ void exp_scores(const RowTiles& scores, float factor, float* inverse_sums) {
     const RowTile tile = tiles[number];
     for (Index row = 0; row < tile.rows; ++row) {
       const auto score = reinterpret_cast<float*>(tile.row_data(row));
-      inverse_sums[tile.first_row + row] = 1.f / exp_lines<Arch>(score, tile.line_step() / 4, scores.width, factor);
+      inverse_sums[tile.first_row + row] =
+          1.f / exp_lines<Arch>(score, tile.line_step() / 4, scores.width, factor, score);
     }
   }
 }

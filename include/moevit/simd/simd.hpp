@@ -141,12 +141,33 @@ float reduce_add(const Batch<Arch>& value) {
 #endif
 }
 
-/// Largest lane.
+#if defined(__x86_64__)
+namespace detail {
+inline float largest_of(__m128 value) {
+  value = _mm_max_ps(value, _mm_movehl_ps(value, value));
+  return _mm_cvtss_f32(_mm_max_ss(value, _mm_shuffle_ps(value, value, 1)));
+}
+#if defined(__AVX__)
+inline float largest_of(__m256 value) {
+  return largest_of(_mm_max_ps(_mm256_castps256_ps128(value), _mm256_extractf128_ps(value, 1)));
+}
+#endif
+#if defined(__AVX512F__)
+inline float largest_of(__m512 value) {  // g++ 12 warns of its own _mm512_castps512_ps256
+  return largest_of(_mm256_max_ps(_mm512_extractf32x8_ps(value, 0), _mm512_extractf32x8_ps(value, 1)));
+}
+#endif
+}  // namespace detail
+#endif
+
+/// Largest lane; which one it is with NaNs among them is not said.
 template <class Arch>
 float reduce_max(const Batch<Arch>& value) {
-  alignas(64) std::array<float, Batch<Arch>::size> values;
-  value.store_aligned(values.data());
-  return *std::max_element(values.begin(), values.end());
+#if defined(__x86_64__)
+  return detail::largest_of(value.data);
+#elif defined(__aarch64__)
+  return vmaxvq_f32(value.data);
+#endif
 }
 
 /// The lane numbers 0, 1, 2, ...

@@ -23,25 +23,25 @@ float largest_of_lines(const float* x, Index line, Index count) {
 
 }  // namespace detail
 
-/// Replaces `count` values, which lie in lines of 16 floats `line` floats apart, by exp(factor * (x - largest)) and
-/// returns their sum; the order of the sum depends on count alone.
+/// y = exp(factor * (x - largest)) for `count` values, which lie in lines of 16 floats `line` floats apart; returns
+/// their sum, whose order depends on count alone. y may be x.
 template <class Arch = DefaultArch>
-float exp_lines(float* x, Index line, Index count, float factor) {
+float exp_lines(const float* x, Index line, Index count, float factor, float* y) {
   using B = Batch<Arch>;
   const B top(detail::largest_of_lines<Arch>(x, line, count)), scale(factor);
   const Index whole = count / lanes<Arch> * lanes<Arch>;
   B sum(0.f);
   for (Index i = 0; i < whole; i += lanes<Arch>) {
-    float* place = x + i / 16 * line + i % 16;
-    const B value = exp_of_negative<Arch>((B::load_unaligned(place) - top) * scale);
-    value.store_unaligned(place);
+    const Index place = i / 16 * line + i % 16;
+    const B value = exp_of_negative<Arch>((B::load_unaligned(x + place) - top) * scale);
+    value.store_unaligned(y + place);
     sum += value;
   }
   if (const Index rest = count - whole) {
-    float* place = x + whole / 16 * line + whole % 16;
+    const Index place = whole / 16 * line + whole % 16;
     const B value =
-        keep_first<Arch>(exp_of_negative<Arch>((load_first<Arch>(place, rest, 0.f) - top) * scale), rest, 0.f);
-    store_first<Arch>(value, place, rest);
+        keep_first<Arch>(exp_of_negative<Arch>((load_first<Arch>(x + place, rest, 0.f) - top) * scale), rest, 0.f);
+    store_first<Arch>(value, y + place, rest);
     sum += value;
   }
   return reduce_add<Arch>(sum);
@@ -55,11 +55,11 @@ template <class Arch = DefaultArch>
 void softmax_row(const float* x, Index count, float factor, float* y) {
   using B = Batch<Arch>;
   if (count == 0) return;
-  if (y != x) std::copy_n(x, count, y);
-  const float inverse = 1.f / exp_lines<Arch>(y, 16, count, factor);
+  const float inverse = 1.f / exp_lines<Arch>(x, 16, count, factor, y);
   const Index whole = count / lanes<Arch> * lanes<Arch>;
   for (Index i = 0; i < whole; i += lanes<Arch>) (B::load_unaligned(y + i) * B(inverse)).store_unaligned(y + i);
-  for (Index i = whole; i < count; ++i) y[i] *= inverse;
+  if (const Index rest = count - whole)
+    store_first<Arch>(load_first<Arch>(y + whole, rest, 0.f) * B(inverse), y + whole, rest);
 }
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

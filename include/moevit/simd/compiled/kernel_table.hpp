@@ -29,9 +29,9 @@ template <class Result, class... Arguments>
 class CallableRef<Result(Arguments...)> {
  public:
   template <class Callable>
-    requires(!std::is_same_v<std::remove_cvref_t<Callable>, CallableRef>)
-  CallableRef(Callable&& callable)
-      : object_(const_cast<void*>(static_cast<const void*>(&callable))), call_([](void* object, Arguments... arguments) -> Result {
+  requires(!std::is_same_v<std::remove_cvref_t<Callable>, CallableRef>) CallableRef(Callable&& callable)
+      : object_(const_cast<void*>(static_cast<const void*>(&callable))),
+        call_([](void* object, Arguments... arguments) -> Result {
           return (*static_cast<std::remove_reference_t<Callable>*>(object))(arguments...);
         }) {}
   Result operator()(Arguments... arguments) const { return call_(object_, arguments...); }
@@ -47,8 +47,8 @@ using FloatRef = CallableRef<float(Index)>;
 /// (row, rank, column, value)
 using VisitChoiceRef = CallableRef<void(Index, Index, std::int32_t, float)>;
 
-/// The kernels of one instruction set, under the names of the functions of this folder that they are. Plain pointers and
-/// types of one layout on every set: units that are compiled for different sets may share a table.
+/// The kernels of one instruction set, under the names of the functions of this folder that they are. Plain pointers
+/// and types of one layout on every set: units that are compiled for different sets may share a table.
 struct KernelTable {
   const char* name;  ///< baseline, sse4_2, avx2, avx512 or neon
   const TileKernel* float_kernel;
