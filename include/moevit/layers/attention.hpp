@@ -2,8 +2,8 @@
 #pragma once
 
 #include <moevit/core/config.hpp>
+#include <moevit/layers/attention_core_gradient.hpp>
 #include <moevit/layers/layer_norm.hpp>
-#include <moevit/simd/attention.hpp>
 
 #include <cmath>
 
@@ -56,6 +56,87 @@ class Attention {
     });
   }
 
+  /// What backward() needs of a pass: queries, keys and values before their norms, and the outputs of the heads.
+  struct Saved {
+    MatrixView projected;  ///< rows x 3 width
+    MatrixView mixed;      ///< rows x width
+  };
+  static constexpr Index saved_bytes(Index rows) {
+    return arena_bytes<float>(rows * 3 * width) + arena_bytes<float>(rows * width);
+  }
+
+  static Saved take_saved(Index rows, Arena& arena) {
+    return {{arena.take<float>(rows * 3 * width), rows, 3 * width}, {arena.take<float>(rows * width), rows, width}};
+  }
+
+  /// result = stream + scale * attention(norm(stream)), as forward(), filling `saved`.
+  template <class Norm>
+  void forward_saved(const Norm& norm, ConstMatrixView stream, Index tokens, const float* scale, const Saved& saved,
+                     MatrixView result, Workspace& workspace) const {
+    const Arena::Scope scope(workspace.shared());
+    const Index rows = stream.rows();
+    workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena& arena) {
+      float* row = arena.take<float>(dim);
+      const simd::RowTiles normed = projection_.take_input(count, arena);
+      norm.forward(stream.rows_of(first, count), normed, row, config.epsilon);
+      const MatrixView target = saved.projected.rows_of(first, count);
+      projection_.forward(normed, simd::RowsOut{target.data(), target.stride()});
+    });
+    attend(with_head_norms(saved.projected, workspace), tokens, saved.mixed, workspace);
+    workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena& arena) {
+      const ConstMatrixView source = stream.rows_of(first, count);
+      output_.forward(saved.mixed.rows_of(first, count), result.rows_of(first, count), arena,
+                      {.scale = scale, .residual = source.data(), .residual_stride = source.stride()});
+    });
+  }
+
+  /// The gradient of y = x + attention(norm(x)) for rows x: d_stream, the gradient of y, becomes that of x. `d_branch`
+  /// is the gradient of attention(norm(x)), which may be d_stream itself.
+  template <class Norm>
+  void backward(const Norm& norm, ConstMatrixView x, Index tokens, const Saved& saved, ConstMatrixView d_branch,
+                Attention& grads, Norm& norm_grads, MatrixView d_stream, Workspace& workspace) const {
+    Arena& shared = workspace.shared();
+    const Arena::Scope scope(shared);
+    const Index rows = x.rows();
+    const auto take = [&](Index columns) { return MatrixView(shared.take<float>(rows * columns), rows, columns); };
+    const MatrixView d_projected = take(3 * width);
+    {
+      const Arena::Scope scope_of_core(shared);
+      const MatrixView d_mixed = take(width);
+      multiply_by_transposed(output_.kernel(), d_branch, d_mixed, workspace);
+      add_weight_gradient(saved.mixed, d_branch, grads.output_.gradient(), workspace);
+      core_gradient(with_head_norms(saved.projected, workspace), tokens, d_mixed, d_projected, workspace);
+    }
+    if constexpr (normalise) head_norms_gradient(saved.projected, d_projected, grads, workspace);
+    const MatrixView normed = take(dim);
+    workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena&) {
+      norm.forward(x.rows_of(first, count), normed.rows_of(first, count), config.epsilon);
+    });
+    add_weight_gradient(normed, d_projected, grads.projection_.gradient(), workspace);
+    multiply_by_transposed(projection_.kernel(), d_projected, normed, workspace);  // normed is not needed any more
+    norm.backward(x, normed, norm_grads, d_stream, config.epsilon, workspace);
+  }
+
+  /// branch = attention(norm(x)) of a saved pass, without layer scale.
+  void branch_of(const Saved& saved, MatrixView branch, Workspace& workspace) const {
+    workspace.parallel_rows(branch.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
+      output_.forward(saved.mixed.rows_of(first, count), branch.rows_of(first, count), arena);
+    });
+  }
+
+  /// Scratch of forward_saved() and backward().
+  static constexpr ScratchBytes training_scratch(Index images, Index tokens) {
+    const Index rows = images * tokens, block = largest_block(rows, block_rows);
+    const Index heads_normed = normalise ? arena_bytes<float>(rows * 3 * width) : 0;
+    const Index core = arena_bytes<float>(rows * width) + Output::transposed_bytes + heads_normed;
+    const Index ends =
+        arena_bytes<float>(rows * dim) + std::max(Projection::transposed_bytes, LayerNorm<dim>::backward_bytes(rows));
+    const Index norms = normalise ? heads_normed + HeadNorm::backward_bytes(rows) : 0;
+    return {arena_bytes<float>(rows * 3 * width) + std::max({core, ends, norms}),
+            std::max({scratch(images, tokens).per_worker, attention_core_gradient_bytes(tokens, head_width),
+                      tiles_bytes(block, 3 * width), weight_gradient_bytes(rows)})};
+  }
+
   /// Bytes of scratch of pool().
   static constexpr Index pool_bytes(Index tokens) {
     return arena_bytes<float>((tokens + 1) * 3 * width) + arena_bytes<float>(width) +
@@ -79,6 +160,49 @@ class Attention {
                              mixed + head * head_width, width);
     }
     output_.forward({mixed, 1, width}, {y, 1, dim}, arena);
+  }
+
+  /// The gradient of pool(): from d_y (1 x D) to that of the tokens (T x D, assigned), of the query and the parameters
+  /// (added to).
+  void pool_backward(const float* query, ConstMatrixView tokens, ConstMatrixView d_y, Attention& grads, float* d_query,
+                     MatrixView d_tokens, Workspace& workspace) const {
+    Arena& shared = workspace.shared();
+    const Arena::Scope scope(shared);
+    const Index count = tokens.rows();
+    const auto take = [&](Index rows, Index columns) {
+      return MatrixView(shared.take<float>(rows * columns), rows, columns);
+    };
+    const MatrixView x = take(count + 1, dim), projected = take(count + 1, 3 * width), d = take(count + 1, 3 * width),
+                     mixed = take(1, width), d_mixed = take(1, width);
+    for (Index row = 0; row < count; ++row) std::copy_n(tokens.row_data(row), dim, x.row_data(row));
+    std::copy_n(query, dim, x.row_data(count));
+    std::fill_n(d.data(), d.size(), 0.f);
+    workspace.parallel(1, [&](Index, Arena& arena) { projection_.forward(x, projected, arena); });
+    const ConstMatrixView normed = with_head_norms(projected, workspace);
+    multiply_by_transposed(output_.kernel(), d_y, d_mixed, workspace);
+    workspace.parallel(heads, [&](Index head, Arena& arena) {
+      const HeadParts<ConstMatrixView> all = parts_of(normed, head);
+      const HeadParts<ConstMatrixView> core{all.query.rows_of(count, 1), all.key.rows_of(0, count),
+                                            all.value.rows_of(0, count)};
+      const HeadParts<MatrixView> d_all = parts_of(d, head);
+      attention_core_gradient(
+          core, head_factor(), {d_mixed.data() + head * head_width, 1, head_width},
+          {d_all.query.rows_of(count, 1), d_all.key.rows_of(0, count), d_all.value.rows_of(0, count)}, arena);
+      simd::attention_head(head_of(normed, count, count, 1, head, nullptr),
+                           arena.take<float>(simd::attention_scratch(count, head_width)),
+                           mixed.data() + head * head_width, width);
+    });
+    add_weight_gradient(mixed, d_y, grads.output_.gradient(), workspace);
+    if constexpr (normalise) head_norms_gradient(projected, d, grads, workspace);
+    add_weight_gradient(x, d, grads.projection_.gradient(), workspace);
+    multiply_by_transposed(projection_.kernel(), d, x, workspace);
+    for (Index row = 0; row < count; ++row) std::copy_n(x.row_data(row), dim, d_tokens.row_data(row));
+    simd::add_scaled_row(1.f, x.row_data(count), dim, d_query);
+  }
+  /// Bytes of scratch of pool_backward(), shared or of a worker.
+  static constexpr Index pool_backward_bytes(Index tokens) {
+    return training_scratch(1, tokens + 1).total(1) + 3 * arena_bytes<float>((tokens + 1) * 3 * width) +
+           arena_bytes<float>((tokens + 1) * dim) + 2 * arena_bytes<float>(width) + pool_bytes(tokens);
   }
 
   template <class Self, class Visit>
@@ -108,13 +232,71 @@ class Attention {
   }
   void project(const simd::RowTiles& x, MatrixView projected) const {
     projection_.forward(x, simd::RowsOut{projected.data(), projected.stride()});
-    if constexpr (normalise)
-      for (Index row = 0; row < projected.rows(); ++row)
-        for (Index head = 0; head < heads; ++head) {
-          float* query = projected.row_data(row) + head * head_width;
-          query_norm_.forward_row(query, query, config.epsilon);
-          key_norm_.forward_row(query + width, query + width, config.epsilon);
-        }
+    if constexpr (normalise) normalise_heads(projected);
+  }
+
+  /// Queries and keys with their norms, in shared scratch; without norms the same rows.
+  ConstMatrixView with_head_norms(ConstMatrixView projected, Workspace& workspace) const {
+    if constexpr (!normalise) {
+      return projected;
+    } else {
+      const Index rows = projected.rows();
+      const MatrixView normed(workspace.shared().template take<float>(rows * 3 * width), rows, 3 * width);
+      workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena&) {
+        for (Index row = first; row < first + count; ++row)
+          std::copy_n(projected.row_data(row), 3 * width, normed.row_data(row));
+        normalise_heads(normed.rows_of(first, count));
+      });
+      return normed;
+    }
+  }
+  void normalise_heads(MatrixView projected) const {
+    for (Index row = 0; row < projected.rows(); ++row)
+      for (Index head = 0; head < heads; ++head) {
+        float* query = projected.row_data(row) + head * head_width;
+        query_norm_.forward_row(query, query, config.epsilon);
+        key_norm_.forward_row(query + width, query + width, config.epsilon);
+      }
+  }
+
+  static float head_factor() { return 1.f / std::sqrt(static_cast<float>(head_width)); }
+
+  template <class View>
+  static HeadParts<View> parts_of(const View& projected, Index head) {
+    auto* base = projected.data() + head * head_width;
+    const Index rows = projected.rows(), stride = projected.stride();
+    return {{base, rows, head_width, stride},
+            {base + width, rows, head_width, stride},
+            {base + 2 * width, rows, head_width, stride}};
+  }
+
+  void core_gradient(ConstMatrixView projected, Index tokens, ConstMatrixView d_mixed, MatrixView d_projected,
+                     Workspace& workspace) const {
+    workspace.parallel(projected.rows() / tokens * heads, [&](Index task, Arena& arena) {
+      const Index first = task / heads * tokens, head = task % heads;
+      const ConstMatrixView dy(d_mixed.row_data(first) + head * head_width, tokens, head_width, d_mixed.stride());
+      attention_core_gradient(parts_of(projected.rows_of(first, tokens), head), head_factor(), dy,
+                              parts_of(d_projected.rows_of(first, tokens), head), arena);
+    });
+  }
+
+  /// From the gradients of normalised queries and keys to those of what was normalised, in place.
+  void head_norms_gradient(ConstMatrixView projected, MatrixView d_projected, Attention& grads,
+                           Workspace& workspace) const {
+    const Arena::Scope scope(workspace.shared());
+    const Index rows = projected.rows(), both = 2 * width;
+    const MatrixView d_raw(workspace.shared().template take<float>(rows * both), rows, both);
+    std::fill_n(d_raw.data(), rows * both, 0.f);
+    for (Index head = 0; head < 2 * heads; ++head) {
+      const Index column = head * head_width;
+      const bool is_key = head >= heads;
+      (is_key ? key_norm_ : query_norm_)
+          .backward({projected.data() + column, rows, head_width, projected.stride()},
+                    {d_projected.data() + column, rows, head_width, d_projected.stride()},
+                    is_key ? grads.key_norm_ : grads.query_norm_,
+                    {d_raw.data() + column, rows, head_width, d_raw.stride()}, config.epsilon, workspace);
+    }
+    for (Index row = 0; row < rows; ++row) std::copy_n(d_raw.row_data(row), both, d_projected.row_data(row));
   }
 
   /// The head of an image whose keys and values are the first `tokens` rows, with `queries` query rows from
@@ -122,7 +304,6 @@ class Attention {
   static simd::AttentionHead head_of(ConstMatrixView projected, Index tokens, Index first_query, Index queries,
                                      Index head, const simd::TileKernel* core_kernel) {
     const float* base = projected.data() + head * head_width;
-    const float factor = 1.f / std::sqrt(static_cast<float>(head_width));
     return {base + first_query * projected.stride(),
             queries,
             projected.stride(),
@@ -131,7 +312,7 @@ class Attention {
             tokens,
             projected.stride(),
             head_width,
-            factor,
+            head_factor(),
             core_kernel};
   }
 

@@ -17,9 +17,52 @@ class BlockBase {
     attention_.forward(norm1_, stream, config.tokens(), config.layer_scale ? scale1_.data() : nullptr, workspace);
   }
   const LayerNorm<config.dim>& norm2() const { return norm2_; }
+  LayerNorm<config.dim>& norm2() { return norm2_; }
   const float* scale2() const { return config.layer_scale ? scale2_.data() : nullptr; }
 
+  /// The attention half of a pass with backward(): middle = stream + [scale1 *] attention(norm1(stream)).
+  void attend_saved(ConstMatrixView stream, const typename Attention<config>::Saved& saved, MatrixView middle,
+                    Workspace& workspace) const {
+    attention_.forward_saved(norm1_, stream, config.tokens(), config.layer_scale ? scale1_.data() : nullptr, saved,
+                             middle, workspace);
+  }
+  /// The gradient of the attention half: d_stream, that of `middle`, becomes that of the stream.
+  void attend_backward(ConstMatrixView stream, const typename Attention<config>::Saved& saved, BlockBase& grads,
+                       MatrixView d_stream, Workspace& workspace) const {
+    const Arena::Scope scope(workspace.shared());
+    const MatrixView d_branch = scaled_branch(
+        d_stream, scale1_, grads.scale1_, [&](MatrixView y) { attention_.branch_of(saved, y, workspace); }, workspace);
+    attention_.backward(norm1_, stream, config.tokens(), saved, d_branch, grads.attention_, grads.norm1_, d_stream,
+                        workspace);
+  }
+  /// Bytes of shared scratch of scaled_branch().
+  static constexpr Index branch_bytes(Index rows) {
+    return config.layer_scale ? arena_bytes<float>(rows * config.dim) : 0;
+  }
+
  protected:
+  /// The gradient of a branch behind its layer scale, whose own gradient is added: fill(y) gives the branch's output.
+  /// Without layer scale that is d_stream itself.
+  template <class Fill>
+  static MatrixView scaled_branch(MatrixView d_stream, const AlignedBuffer<float>& scale, AlignedBuffer<float>& d_scale,
+                                  Fill fill, Workspace& workspace) {
+    if constexpr (!config.layer_scale) {
+      return d_stream;
+    } else {
+      const Index rows = d_stream.rows();
+      const MatrixView branch(workspace.shared().template take<float>(rows * config.dim), rows, config.dim);
+      fill(branch);
+      for (Index row = 0; row < rows; ++row)  // one after the other, so that the sum has one order
+        for (Index i = 0; i < config.dim; ++i) {
+          d_scale[i] += branch(row, i) * d_stream(row, i);
+          branch(row, i) = scale[i] * d_stream(row, i);
+        }
+      return branch;
+    }
+  }
+  AlignedBuffer<float>& scale2_vector() { return scale2_; }
+  const AlignedBuffer<float>& scale2_vector() const { return scale2_; }
+
   template <class Self, class Visit>
   static void each_attention_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     LayerNorm<config.dim>::each_parameter(self.norm1_, join_name(prefix, "norm1"), visit);
@@ -63,6 +106,49 @@ class DenseBlock : public BlockBase<config> {
   void forward(MatrixView stream, Workspace& workspace) const {
     this->attend(stream, workspace);
     add_mlp(mlp_, this->norm2(), config.epsilon, this->scale2(), stream, workspace);
+  }
+
+  /// What backward() needs of a pass over `rows` rows.
+  struct Saved {
+    typename Attention<config>::Saved attention;
+    MatrixView middle;  ///< the stream between the halves
+    MatrixView hidden;  ///< of the MLP, before the activation
+  };
+  static constexpr Index saved_bytes(Index rows) {
+    return Attention<config>::saved_bytes(rows) + arena_bytes<float>(rows * config.dim) +
+           arena_bytes<float>(rows * MlpType::hidden);
+  }
+  static Saved take_saved(Index rows, Arena& arena) {
+    return {Attention<config>::take_saved(rows, arena),
+            {arena.take<float>(rows * config.dim), rows, config.dim},
+            {arena.take<float>(rows * MlpType::hidden), rows, MlpType::hidden}};
+  }
+  static constexpr ScratchBytes training_scratch(Index images) {
+    const Index rows = images * config.tokens();
+    ScratchBytes scratch = one_after_the_other(Attention<config>::training_scratch(images, config.tokens()),
+                                               mlp_training_scratch<MlpType, LayerNorm<config.dim>>(rows));
+    scratch.shared += DenseBlock::branch_bytes(rows);
+    return scratch;
+  }
+
+  /// result = block(stream), filling `saved`.
+  void forward_saved(ConstMatrixView stream, const Saved& saved, MatrixView result, Workspace& workspace) const {
+    this->attend_saved(stream, saved.attention, saved.middle, workspace);
+    add_mlp_saved(mlp_, this->norm2(), config.epsilon, this->scale2(), saved.middle, saved.hidden, result, workspace);
+  }
+  /// d_stream, the gradient of the result, becomes that of the stream; the weights' is added to grads. `saved` is used
+  /// up.
+  void backward(ConstMatrixView stream, const Saved& saved, DenseBlock& grads, MatrixView d_stream,
+                Workspace& workspace) const {
+    {
+      const Arena::Scope scope(workspace.shared());
+      const auto fill = [&](MatrixView branch) { mlp_.rows_from_saved(saved.hidden, branch, workspace); };
+      const MatrixView d_branch =
+          this->scaled_branch(d_stream, this->scale2_vector(), grads.scale2_vector(), fill, workspace);
+      add_mlp_gradient(mlp_, this->norm2(), config.epsilon, saved.middle, saved.hidden, d_branch, grads.mlp_,
+                       grads.norm2(), d_stream, workspace);
+    }
+    this->attend_backward(stream, saved.attention, grads, d_stream, workspace);
   }
 
   template <class Self, class Visit>

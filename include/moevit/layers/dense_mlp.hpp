@@ -30,4 +30,49 @@ void add_mlp(const MlpType& mlp, const Norm& norm, float epsilon, const float* s
   });
 }
 
+/// As add_mlp, leaving the hidden layers in `saved` (rows x hidden).
+template <class MlpType, class Norm>
+void add_mlp_saved(const MlpType& mlp, const Norm& norm, float epsilon, const float* scale, ConstMatrixView stream,
+                   MatrixView saved, MatrixView result, Workspace& workspace) {
+  workspace.parallel_rows(stream.rows(), MlpType::block_rows, [&](Index first, Index count, Arena& arena) {
+    const ConstMatrixView source = stream.rows_of(first, count);
+    const simd::RowTiles normed = mlp.take_input(count, arena);
+    norm.forward(source, normed, arena.take<float>(MlpType::dim), epsilon);
+    mlp.forward_saved(normed, saved.rows_of(first, count), result.rows_of(first, count), arena,
+                      {.scale = scale, .residual = source.data(), .residual_stride = source.stride()});
+  });
+}
+
+/// Scratch of add_mlp_saved and add_mlp_gradient for `rows` rows.
+template <class MlpType, class Norm>
+constexpr ScratchBytes mlp_training_scratch(Index rows) {
+  const Index block = largest_block(rows, MlpType::block_rows);
+  const Index forward =
+      arena_bytes<float>(MlpType::dim) + tiles_bytes(block, MlpType::dim) + MlpType::saved_scratch_bytes(block);
+  return {MlpType::transposed_bytes + arena_bytes<float>(rows * MlpType::hidden) +
+              2 * arena_bytes<float>(rows * MlpType::dim) + Norm::backward_bytes(rows),
+          std::max(forward, MlpType::backward_worker_bytes(block, rows))};
+}
+
+/// The gradient of y = x + mlp(norm(x)) for rows x: d_stream, the gradient of y, becomes that of x. `d_branch` is the
+/// gradient of mlp(norm(x)), which may be d_stream itself.
+template <class MlpType, class Norm>
+void add_mlp_gradient(const MlpType& mlp, const Norm& norm, float epsilon, ConstMatrixView x, MatrixView saved,
+                      ConstMatrixView d_branch, MlpType& mlp_grads, Norm& norm_grads, MatrixView d_stream,
+                      Workspace& workspace) {
+  Arena& shared = workspace.shared();
+  const Arena::Scope scope(shared);
+  const Index rows = x.rows();
+  const auto take = [&](Index width) { return MatrixView(shared.take<float>(rows * width), rows, width); };
+  const MatrixView normed = take(MlpType::dim), d_normed = take(MlpType::dim), d_hidden = take(MlpType::hidden);
+  const typename MlpType::Transposed weights = mlp.transposed(workspace);
+  workspace.parallel_rows(rows, MlpType::block_rows, [&](Index first, Index count, Arena& arena) {
+    norm.forward(x.rows_of(first, count), normed.rows_of(first, count), epsilon);
+    MlpType::backward_rows(weights, d_branch.rows_of(first, count), saved.rows_of(first, count),
+                           d_hidden.rows_of(first, count), d_normed.rows_of(first, count), arena);
+  });
+  mlp_grads.add_gradient(normed, saved, d_hidden, d_branch, workspace);
+  norm.backward(x, d_normed, norm_grads, d_stream, epsilon, workspace);
+}
+
 }  // namespace moevit

@@ -4,6 +4,7 @@
 #include <moevit/core/aligned_buffer.hpp>
 #include <moevit/core/parameter.hpp>
 #include <moevit/core/workspace.hpp>
+#include <moevit/layers/linear_gradient.hpp>
 #include <moevit/layers/weight_matrix.hpp>
 #include <moevit/simd/gemm.hpp>
 
@@ -31,6 +32,25 @@ inline AlignedBuffer<float> padded_vector(Index count) {
 /// Bytes of tiles for `rows` rows of `width` elements, whatever their format.
 constexpr Index tiles_bytes(Index rows, Index width) {
   return arena_bytes<std::byte>(rows * simd::tiled_row_bytes(width));
+}
+
+/// y = x W for a block of rows, on the calling thread: dx = dy W^T with a transposed kernel.
+inline void multiply_rows(ConstMatrixView x, const simd::PackedView& w, MatrixView y, Arena& arena) {
+  const Arena::Scope scope(arena);
+  const simd::RowTiles tiles =
+      simd::empty_tiles(x.rows(), w, arena.take<std::byte>(x.rows() * simd::tiled_row_bytes(w.rows)));
+  simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+  simd::gemm(tiles, w, {}, simd::RowsOut{y.data(), y.stride()});
+}
+
+/// y = x W^T for all rows, on all workers.
+inline void multiply_by_transposed(const simd::PackedView& w, ConstMatrixView x, MatrixView y, Workspace& workspace) {
+  constexpr Index block_rows = 56;
+  const Arena::Scope scope(workspace.shared());
+  const simd::PackedView transposed = transposed_weights(w, workspace);
+  workspace.parallel_rows(x.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
+    multiply_rows(x.rows_of(first, count), transposed, y.rows_of(first, count), arena);
+  });
 }
 
 /// Tiles in scratch for rows that are to be multiplied with `w`.
@@ -71,6 +91,11 @@ class Linear {
     simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
     forward(tiles, simd::RowsOut{y.data(), y.stride()}, epilogue);
   }
+
+  /// The gradient that this object holds, to be added to. Only float32 weights have one.
+  LinearGradient gradient() { return {kernel_.floats(), has_bias ? bias_.data() : nullptr, inputs, outputs}; }
+  /// Bytes of scratch for the transposed kernel.
+  static constexpr Index transposed_bytes = moevit::transposed_bytes(inputs, outputs);
 
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/layers/linear.hpp>
+#include <moevit/simd/activation_gradient.hpp>
 
 #include <algorithm>
 
@@ -46,6 +47,69 @@ class Mlp {
     forward(tiles, y, arena, epilogue);
   }
 
+  /// Floats of one row that backward() needs: the hidden layer before its activation.
+  static constexpr Index saved_width = hidden;
+
+  /// As forward(), leaving the hidden layer before its activation in `saved` (rows x hidden).
+  void forward_saved(const simd::RowTiles& x, MatrixView saved, MatrixView y, Arena& arena,
+                     const simd::Epilogue& epilogue = {}) const {
+    hidden_layer_.forward(x, simd::RowsOut{saved.data(), saved.stride()});
+    finish_saved(saved, y, arena, epilogue);
+  }
+  void forward_saved(ConstMatrixView x, MatrixView saved, MatrixView y, Arena& arena) const {
+    const Arena::Scope scope(arena);
+    const simd::RowTiles tiles = take_input(x.rows(), arena);
+    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+    forward_saved(tiles, saved, y, arena);
+  }
+  /// Bytes of scratch of forward_saved() for tiled rows.
+  static constexpr Index saved_scratch_bytes(Index rows) {
+    return arena_bytes<float>(hidden) + tiles_bytes(rows, hidden);
+  }
+
+  /// y = mlp of saved hidden layers (rows x hidden, before the activation).
+  void rows_from_saved(ConstMatrixView saved, MatrixView y, Workspace& workspace) const {
+    workspace.parallel_rows(saved.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
+      finish_saved(saved.rows_of(first, count), y.rows_of(first, count), arena, {});
+    });
+  }
+
+  /// W1 and W2 transposed.
+  struct Transposed {
+    simd::PackedView hidden_layer, output_layer;
+  };
+  static constexpr Index transposed_bytes =
+      Linear<dim, hidden, has_bias>::transposed_bytes + Linear<hidden, dim, has_bias>::transposed_bytes;
+  /// `room`: an Arena, or a Workspace, whose shared scratch is filled by all workers.
+  template <class Room>
+  Transposed transposed(Room& room) const {
+    return {transposed_weights(hidden_layer_.kernel(), room), transposed_weights(output_layer_.kernel(), room)};
+  }
+
+  /// Gradients of a block of rows: from dy, d_hidden (rows x hidden) and dx; `saved` becomes the hidden layer behind
+  /// its activation, which the gradient of W2 is made of.
+  static void backward_rows(const Transposed& weights, ConstMatrixView dy, MatrixView saved, MatrixView d_hidden,
+                            MatrixView dx, Arena& arena) {
+    multiply_rows(dy, weights.output_layer, d_hidden, arena);
+    for (Index row = 0; row < dy.rows(); ++row) {
+      float *x = saved.row_data(row), *d = d_hidden.row_data(row);
+      simd::activation_gradient_row(activation, x, d, hidden, d);
+      simd::activate_row(activation, x, hidden, x);
+    }
+    multiply_rows(d_hidden, weights.hidden_layer, dx, arena);
+  }
+  /// Adds the gradients of the weights to this object; `room`: an Arena for the calling thread, or a Workspace.
+  template <class Room>
+  void add_gradient(ConstMatrixView x, ConstMatrixView activated, ConstMatrixView d_hidden, ConstMatrixView dy,
+                    Room& room) {
+    add_weight_gradient(x, d_hidden, hidden_layer_.gradient(), room);
+    add_weight_gradient(activated, dy, output_layer_.gradient(), room);
+  }
+  /// Bytes that a worker needs for blocks of `block` rows, and for the gradients of `rows` rows.
+  static constexpr Index backward_worker_bytes(Index block, Index rows) {
+    return std::max({tiles_bytes(block, dim), tiles_bytes(block, hidden), weight_gradient_bytes(rows)});
+  }
+
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {
     using Hidden = Linear<dim, hidden, has_bias>;
@@ -55,6 +119,17 @@ class Mlp {
   }
 
  private:
+  void finish_saved(ConstMatrixView saved, MatrixView y, Arena& arena, const simd::Epilogue& epilogue) const {
+    const Arena::Scope scope(arena);
+    float* row = arena.take<float>(hidden);
+    const simd::RowTiles middle = output_layer_.take_input(saved.rows(), arena);
+    simd::fill_tiles(middle, [&](Index number) {
+      simd::activate_row(activation, saved.row_data(number), hidden, row);
+      return row;
+    });
+    output_layer_.forward(middle, simd::RowsOut{y.data(), y.stride()}, epilogue);
+  }
+
   Linear<dim, hidden, has_bias> hidden_layer_;
   Linear<hidden, dim, has_bias> output_layer_;
 };

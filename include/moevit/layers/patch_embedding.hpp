@@ -62,6 +62,40 @@ class PatchEmbedding {
     });
   }
 
+  /// Adds the gradients of the parameters to grads, from d_stream, that of the tokens; and assigns that of the images
+  /// to d_images, unless it is empty.
+  void backward(std::span<const float> images, ConstMatrixView d_stream, PatchEmbedding& grads,
+                std::span<float> d_images, Workspace& workspace) const {
+    const Arena::Scope scope(workspace.shared());
+    constexpr Index values = config.patch_values(), patches_of = config.patches(), tokens = config.tokens();
+    const Index count = static_cast<Index>(images.size()) / config.image_values(), rows = count * patches_of;
+    const MatrixView patches(workspace.shared().template take<float>(rows * values), rows, values);
+    const MatrixView d(workspace.shared().template take<float>(rows * dim), rows, dim);
+    workspace.parallel(count, [&](Index image, Arena&) {
+      for (Index patch = 0; patch < patches_of; ++patch) {
+        const Index row = image * patches_of + patch;
+        copy_patch(images.data() + image * config.image_values(), patch, patches.row_data(row));
+        std::copy_n(d_stream.row_data(image * tokens + first_patch + patch), dim, d.row_data(row));
+      }
+    });
+    add_weight_gradient(patches, d, grads.projection_.gradient(), workspace);
+    for (Index image = 0; image < count; ++image) grads.add_token_gradient(d_stream.rows_of(image * tokens, tokens));
+    if (d_images.empty()) return;
+    const simd::PackedView transposed = transposed_weights(projection_.kernel(), workspace);
+    workspace.parallel(count, [&](Index image, Arena& arena) {
+      const MatrixView own = patches.rows_of(image * patches_of, patches_of);
+      multiply_rows(d.rows_of(image * patches_of, patches_of), transposed, own, arena);
+      for (Index patch = 0; patch < patches_of; ++patch)
+        place_patch(own.row_data(patch), patch, d_images.data() + image * config.image_values());
+    });
+  }
+  static constexpr ScratchBytes training_scratch(Index images) {
+    const Index rows = images * config.patches();
+    return {arena_bytes<float>(rows * config.patch_values()) + arena_bytes<float>(rows * dim) +
+                Projection::transposed_bytes,
+            std::max({scratch().per_worker, weight_gradient_bytes(rows), tiles_bytes(config.patches(), dim)})};
+  }
+
   template <class Self, class Visit>
   static void each_parameter(Self& self, Visit&& visit) {
     using T = ParameterValue<Self>;
@@ -77,6 +111,14 @@ class PatchEmbedding {
   }
 
  private:
+  /// Adds the gradients of one image's tokens to those of class token and positions.
+  void add_token_gradient(ConstMatrixView d) {
+    for (Index i = 0; i < dim && first_patch; ++i) class_token_[i] += d(0, i);
+    if constexpr (config.positions == Positions::learned)
+      for (Index token = 0; token < config.tokens(); ++token)
+        for (Index i = 0; i < dim; ++i) positions_[token * dim + i] += d(token, i);
+  }
+
   void place_class_token(float* row) const {
     for (Index i = 0; i < dim; ++i) row[i] = class_token_[i] + (has_positions ? positions_[i] : 0.f);
   }
@@ -97,12 +139,21 @@ class PatchEmbedding {
     projection_.forward(values, simd::RowsOut{target.data(), target.stride()}, epilogue);
   }
 
-  static void copy_patch(const float* image, Index patch, float* out) {
+  static constexpr Index patch_line = config.patch_width_pixels() * config.channels;
+  static constexpr Index image_line = config.width() * config.channels;
+
+  /// Where a patch begins in an image.
+  static constexpr Index corner_of(Index patch) {
     const Index row = patch / config.grid_columns(), column = patch % config.grid_columns();
-    constexpr Index line = config.patch_width_pixels() * config.channels;
-    const float* corner = image + row * config.patch_height() * config.width() * config.channels + column * line;
+    return row * config.patch_height() * image_line + column * patch_line;
+  }
+  static void copy_patch(const float* image, Index patch, float* out) {
     for (Index y = 0; y < config.patch_height(); ++y)
-      std::copy_n(corner + y * config.width() * config.channels, line, out + y * line);
+      std::copy_n(image + corner_of(patch) + y * image_line, patch_line, out + y * patch_line);
+  }
+  static void place_patch(const float* values, Index patch, float* image) {
+    for (Index y = 0; y < config.patch_height(); ++y)
+      std::copy_n(values + y * patch_line, patch_line, image + corner_of(patch) + y * image_line);
   }
 
   Projection projection_;

@@ -31,6 +31,37 @@ class MapHead {
                  {.residual = result, .residual_stride = config.dim});
   }
 
+  /// From d_result, the gradient of the pooled tokens of one image: that of x (T x D, assigned); the parameters' is
+  /// added to grads. All of it is computed again.
+  void backward(ConstMatrixView x, const float* d_result, MapHead& grads, MatrixView d_x, Workspace& workspace) const {
+    Arena& shared = workspace.shared();
+    const Arena::Scope scope(shared);
+    const auto take = [&](Index width) { return MatrixView(shared.take<float>(width), 1, width); };
+    const MatrixView pooled = take(config.dim), normed = take(config.dim), hidden = take(MlpType::hidden),
+                     d_hidden = take(MlpType::hidden), d_normed = take(config.dim), d_pooled = take(config.dim),
+                     unused = take(config.dim);
+    const ConstMatrixView d(d_result, 1, config.dim);
+    workspace.parallel(1, [&](Index, Arena& arena) {
+      attention_.pool(probe_.data(), x, pooled.data(), arena);
+      norm_.forward_row(pooled.data(), normed.data(), config.epsilon);
+      mlp_.forward_saved(normed, hidden, unused, arena);
+    });
+    const typename MlpType::Transposed weights = mlp_.transposed(workspace);
+    workspace.parallel(1, [&](Index, Arena& arena) {
+      MlpType::backward_rows(weights, d, hidden, d_hidden, d_normed, arena);
+      grads.mlp_.add_gradient(normed, hidden, d_hidden, d, arena);
+    });
+    std::copy_n(d_result, config.dim, d_pooled.data());
+    norm_.backward_row(pooled.data(), d_normed.data(), grads.norm_, d_pooled.data(), config.epsilon);
+    attention_.pool_backward(probe_.data(), x, d_pooled, grads.attention_, grads.probe_.data(), d_x, workspace);
+  }
+  /// Bytes of scratch of backward(), shared or of a worker.
+  static constexpr Index backward_bytes() {
+    return scratch_bytes() + 5 * arena_bytes<float>(config.dim) + 2 * arena_bytes<float>(MlpType::hidden) +
+           MlpType::transposed_bytes + MlpType::saved_scratch_bytes(1) + MlpType::backward_worker_bytes(1, 1) +
+           Attention<config>::pool_backward_bytes(tokens);
+  }
+
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "probe"), self.probe_.data(), {config.dim},
@@ -92,6 +123,53 @@ class ClassifierHead {
     });
   }
 
+  /// From d_outputs: d_stream (assigned), and the gradients of the parameters, which are added to grads. The head is
+  /// computed again, so nothing is saved for it but the stream.
+  void backward(ConstMatrixView stream, ConstMatrixView d_outputs, ClassifierHead& grads, MatrixView d_stream,
+                Workspace& workspace) const {
+    Arena& shared = workspace.shared();
+    const Arena::Scope scope(shared);
+    const Index images = d_outputs.rows();
+    const auto take = [&](Index columns) { return MatrixView(shared.take<float>(images * columns), images, columns); };
+    const MatrixView pooled = take(dim), represented = take(features), d_represented = take(features),
+                     d_pooled = take(dim);
+    workspace.parallel(images, [&](Index image, Arena& arena) {
+      pool(stream.rows_of(image * tokens, tokens), pooled.row_data(image), arena);
+    });
+    workspace.parallel_rows(images, block_images, [&](Index first, Index count, Arena& arena) {
+      if constexpr (has_representation)
+        represent(pooled.rows_of(first, count), represented.rows_of(first, count), arena);
+      else
+        represented.rows_of(first, count) = pooled.rows_of(first, count);
+    });
+    if constexpr (has_classifier) {
+      add_weight_gradient(represented, d_outputs, grads.classifier_.gradient(), workspace);
+      multiply_by_transposed(classifier_.kernel(), d_outputs, d_represented, workspace);
+    } else {
+      d_represented.rows_of(0, images) = d_outputs;
+    }
+    if constexpr (has_representation) {
+      for (Index i = 0; i < images * features; ++i)
+        d_represented.data()[i] *= 1.f - represented.data()[i] * represented.data()[i];
+      add_weight_gradient(pooled, d_represented, grads.representation_.gradient(), workspace);
+      multiply_by_transposed(representation_.kernel(), d_represented, d_pooled, workspace);
+    } else {
+      d_pooled.rows_of(0, images) = d_represented;
+    }
+    pool_backward(stream, d_pooled, grads, d_stream, workspace);
+  }
+  static constexpr ScratchBytes training_scratch(Index images) {
+    const Index block = largest_block(images, block_images), rows = images * tokens;
+    const Index transposed = std::max(transposed_bytes(features, config.outputs()), transposed_bytes(dim, features));
+    const Index pooling = LayerNorm<dim>::backward_bytes(rows) + 2 * arena_bytes<float>(rows * dim) +
+                          (config.head == Head::map ? MapHead<config>::backward_bytes() : 0);
+    return {2 * arena_bytes<float>(images * dim) + 2 * arena_bytes<float>(images * features) +
+                std::max(transposed, pooling),
+            std::max({scratch(images).per_worker, tiles_bytes(block, config.outputs()), tiles_bytes(block, features),
+                      weight_gradient_bytes(images),
+                      config.head == Head::map ? MapHead<config>::backward_bytes() : Index{0}})};
+  }
+
   template <class Self, class Visit>
   static void each_parameter(Self& self, Visit&& visit) {
     LayerNorm<dim>::each_parameter(self.norm_, "norm", visit);
@@ -117,6 +195,53 @@ class ClassifierHead {
     } else {
       mean(x, result);
       norm_.forward_row(result, result, config.epsilon);
+    }
+  }
+
+  // From the gradient of pooled tokens to that of the stream, which is assigned.
+  void pool_backward(ConstMatrixView stream, ConstMatrixView d_pooled, ClassifierHead& grads, MatrixView d_stream,
+                     Workspace& workspace) const {
+    const Index images = d_pooled.rows();
+    std::fill_n(d_stream.data(), d_stream.size(), 0.f);
+    if constexpr (config.head == Head::class_token || config.head == Head::first_token) {
+      for (Index image = 0; image < images; ++image)
+        norm_.backward_row(stream.row_data(image * tokens), d_pooled.row_data(image), grads.norm_,
+                           d_stream.row_data(image * tokens), config.epsilon);
+    } else if constexpr (normalises_all) {
+      const Index rows = stream.rows();
+      const MatrixView d_normed(workspace.shared().template take<float>(rows * dim), rows, dim);
+      if constexpr (config.head == Head::map)
+        map_backward(stream, d_pooled, grads, d_normed, workspace);
+      else
+        spread_mean(d_pooled, d_normed);
+      norm_.backward(stream, d_normed, grads.norm_, d_stream, config.epsilon, workspace);
+    } else {
+      std::array<float, dim> pooled, d_mean;
+      for (Index image = 0; image < images; ++image) {
+        mean(stream.rows_of(image * tokens, tokens), pooled.data());
+        d_mean.fill(0.f);
+        norm_.backward_row(pooled.data(), d_pooled.row_data(image), grads.norm_, d_mean.data(), config.epsilon);
+        spread_mean({d_mean.data(), 1, dim}, d_stream.rows_of(image * tokens, tokens));
+      }
+    }
+  }
+
+  // The gradient of the tokens' means: the same for every token that is pooled, 0 for the others.
+  static void spread_mean(ConstMatrixView d_mean, MatrixView d_tokens) {
+    constexpr float share = 1.f / static_cast<float>(tokens - first_pooled);
+    for (Index row = 0; row < d_tokens.rows(); ++row)
+      for (Index i = 0; i < dim; ++i)
+        d_tokens(row, i) = row % tokens < first_pooled ? 0.f : share * d_mean(row / tokens, i);
+  }
+
+  void map_backward(ConstMatrixView stream, ConstMatrixView d_pooled, ClassifierHead& grads, MatrixView d_normed,
+                    Workspace& workspace) const {
+    if constexpr (config.head == Head::map) {
+      const MatrixView normed(workspace.shared().template take<float>(stream.size()), stream.rows(), dim);
+      norm_.forward(stream, normed, config.epsilon);
+      for (Index image = 0; image < d_pooled.rows(); ++image)  // one after the other: they add to the same gradients
+        map_.backward(normed.rows_of(image * tokens, tokens), d_pooled.row_data(image), grads.map_,
+                      d_normed.rows_of(image * tokens, tokens), workspace);
     }
   }
 

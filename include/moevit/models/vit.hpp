@@ -16,6 +16,7 @@ namespace moevit {
 
 /// No sparse block at all.
 struct Dense {
+  static constexpr bool is_trainable = true;
   static constexpr MoeConfig defaults{.placement = no_blocks()};
   static constexpr Index copies = 1;
   static constexpr RouterScope scope = RouterScope::block;
@@ -29,6 +30,9 @@ struct Dense {
 /// size, place in the batch or number of threads, bit for bit, as long as nothing is dropped.
 template <VitConfig config_, class Sparse = Dense>
 class Vit {
+  template <VitConfig, class>
+  friend class Backpropagation;  // models/backpropagation.hpp: training passes
+
  public:
   static constexpr VitConfig config = config_;
   static constexpr MoeConfig moe = Sparse::defaults;

@@ -49,6 +49,7 @@ class ExpertBank {
                 "ExpertBank: the expert must have dim, block_rows, scratch_bytes(rows) and forward(x, y, arena)");
 
  public:
+  using ExpertType = X;
   static constexpr Index dim = X::dim;
   static constexpr Index block_rows = X::block_rows;
 

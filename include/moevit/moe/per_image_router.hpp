@@ -66,6 +66,37 @@ class PerImageRouter {
     assign_images(routing.gates(), request.tokens_per_image, request.options, routing.plan, routing.scratch);
   }
 
+  /// As LinearRouter::backward: request.tokens and dx are the stream that enters the first sparse block and its
+  /// gradient.
+  void backward(const RouteRequest& request, const Routing& routing, const PlanGradient& plan,
+                const AddLossGradient& add_losses, PerImageRouter& grads, MatrixView dx) const {
+    Workspace& workspace = request.workspace;
+    Arena& shared = workspace.shared();
+    const Arena::Scope scope_of_logits(shared);
+    const Index images = request.images, tokens = request.tokens_per_image;
+    const MatrixView d_logits(shared.template take<float>(images * experts), images, experts);
+    gate_gradient(routing, plan.weights, request.options, tokens, d_logits);
+    softmax_gradient(routing.gates(), d_logits);
+    if (add_losses) add_losses(routing, d_logits);
+    if (request.wants_random()) return;
+    const MatrixView pooled(shared.template take<float>(images * dim), images, dim);
+    for (Index image = 0; image < images; ++image)
+      pool(request.tokens.rows_of(image * tokens, tokens), pooled.row_data(image));
+    add_weight_gradient(pooled, d_logits, grads.layer_.gradient(), workspace);
+    const simd::PackedView transposed = transposed_weights(layer_.kernel(), workspace);
+    workspace.parallel(1, [&](Index, Arena& arena) { multiply_rows(d_logits, transposed, pooled, arena); });
+    const Index read = input == RouterInput::mean ? tokens : 1;
+    for (Index image = 0; image < images; ++image)
+      for (Index token = 0; token < read; ++token)
+        simd::add_scaled_row(1.f / static_cast<float>(read), pooled.row_data(image), dim,
+                             dx.row_data(image * tokens + token));
+  }
+  static constexpr ScratchBytes backward_scratch(Index images) {
+    return {arena_bytes<float>(images * experts) + arena_bytes<float>(images * dim) +
+                Linear<dim, experts>::transposed_bytes,
+            std::max(tiles_bytes(images, experts), weight_gradient_bytes(images))};
+  }
+
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     Linear<dim, experts>::each_parameter(self.layer_, prefix, Role::router, visit);

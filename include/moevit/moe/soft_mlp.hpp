@@ -118,6 +118,7 @@ class SoftMlp {
   static constexpr Index slots = RouterType::slots;
   static constexpr Index all_slots = experts * slots;
   static constexpr RouterScope scope = RouterScope::block;
+  static constexpr bool is_trainable = false;
   static constexpr MoeConfig defaults = moe;
   static constexpr Index copies = 1;
 

@@ -18,11 +18,71 @@ class SparseBlock : public BlockBase<config> {
     Workspace& workspace = context.workspace();
     this->attend(stream, workspace);
     const Arena::Scope scope(workspace.shared());
-    const MatrixView normed(workspace.shared().take<float>(stream.rows() * config.dim), stream.rows(), config.dim);
-    workspace.parallel_rows(stream.rows(), 256, [&](Index first, Index count, Arena&) {
-      this->norm2().forward(stream.rows_of(first, count), normed.rows_of(first, count), config.epsilon);
-    });
+    const MatrixView normed = normed_rows(stream, workspace);
     sparse_.forward({normed, stream, this->scale2(), images, config.tokens(), copies, block}, context);
+  }
+
+  /// What backward() needs of a pass.
+  struct Saved {
+    typename Attention<config>::Saved attention;
+    MatrixView middle;  ///< the stream between the halves
+    typename Sparse::Saved sparse;
+  };
+  /// `images` images, each Sparse::copies times.
+  static Saved take_saved(const RoutingOptions& options, Index images, Arena& arena) {
+    const Index rows = images * Sparse::copies * config.tokens();
+    const auto attention = Attention<config>::take_saved(rows, arena);
+    const MatrixView middle(arena.take<float>(rows * config.dim), rows, config.dim);
+    return {attention, middle, Sparse::take_saved(options, images, config.tokens(), arena)};
+  }
+  static constexpr Index saved_bytes(const RoutingOptions& options, Index images) {
+    const Index rows = images * Sparse::copies * config.tokens();
+    return Attention<config>::saved_bytes(rows) + arena_bytes<float>(rows * config.dim) +
+           Sparse::saved_bytes(options, images, config.tokens());
+  }
+  static constexpr ScratchBytes training_scratch(const RoutingOptions& options, Index images) {
+    const Index copies = images * Sparse::copies, rows = copies * config.tokens();
+    ScratchBytes sparse = Sparse::training_scratch(options, images, config.tokens());
+    sparse.shared += 2 * arena_bytes<float>(rows * config.dim) + LayerNorm<config.dim>::backward_bytes(rows);
+    ScratchBytes bytes = one_after_the_other(Attention<config>::training_scratch(copies, config.tokens()), sparse);
+    bytes.shared += SparseBlock::branch_bytes(rows);
+    return bytes;
+  }
+
+  /// result = block(stream), filling `saved`; see SparseMlp::forward_saved.
+  void forward_saved(ConstMatrixView stream, Index images, Index copies, int block, const Saved& saved, bool routed,
+                     MatrixView result, Context& context) const {
+    Workspace& workspace = context.workspace();
+    this->attend_saved(stream, saved.attention, saved.middle, workspace);
+    const Arena::Scope scope(workspace.shared());
+    const MatrixView normed = normed_rows(saved.middle, workspace);
+    for (Index row = 0; row < result.rows(); ++row)
+      std::copy_n(saved.middle.row_data(row), config.dim, result.row_data(row));
+    sparse_.forward_saved({normed, result, this->scale2(), images, config.tokens(), copies, block}, saved.sparse,
+                          routed, context);
+  }
+  /// d_stream, the gradient of the result, becomes that of the stream; the weights' is added to grads, that of a plan
+  /// made outside to `plan`. `saved` is used up.
+  void backward(ConstMatrixView stream, Index images, Index copies, int block, const Saved& saved, SparseBlock& grads,
+                PlanGradient& plan, const AddLossGradient& add_losses, MatrixView d_stream, Context& context) const {
+    Workspace& workspace = context.workspace();
+    {
+      const Arena::Scope scope(workspace.shared());
+      const MatrixView d_branch = this->scaled_branch(
+          d_stream, this->scale2_vector(), grads.scale2_vector(),
+          [&](MatrixView branch) {
+            std::fill_n(branch.data(), branch.size(), 0.f);
+            Sparse::branch_of(block, saved.sparse, branch, context);
+          },
+          workspace);
+      const MatrixView normed = normed_rows(saved.middle, workspace);
+      const MatrixView d_normed(workspace.shared().template take<float>(normed.size()), normed.rows(), config.dim);
+      std::fill_n(d_normed.data(), d_normed.size(), 0.f);
+      sparse_.backward({normed, normed, nullptr, images, config.tokens(), copies, block}, saved.sparse, d_branch,
+                       grads.sparse_, plan, add_losses, d_normed, context);
+      this->norm2().backward(saved.middle, d_normed, grads.norm2(), d_stream, config.epsilon, workspace);
+    }
+    this->attend_backward(stream, saved.attention, grads, d_stream, workspace);
   }
 
   template <class Self, class Visit>
@@ -32,6 +92,15 @@ class SparseBlock : public BlockBase<config> {
   }
 
  private:
+  /// norm2 of all rows, in shared scratch.
+  MatrixView normed_rows(ConstMatrixView stream, Workspace& workspace) const {
+    const MatrixView normed(workspace.shared().take<float>(stream.rows() * config.dim), stream.rows(), config.dim);
+    workspace.parallel_rows(stream.rows(), 256, [&](Index first, Index count, Arena&) {
+      this->norm2().forward(stream.rows_of(first, count), normed.rows_of(first, count), config.epsilon);
+    });
+    return normed;
+  }
+
   Sparse sparse_;
 };
 

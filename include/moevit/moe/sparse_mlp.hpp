@@ -2,8 +2,9 @@
 #pragma once
 
 #include <moevit/moe/context.hpp>
-#include <moevit/moe/dispatch.hpp>
+#include <moevit/moe/dispatch_gradient.hpp>
 #include <moevit/moe/gates.hpp>
+#include <moevit/moe/router_gradient.hpp>
 
 namespace moevit {
 
@@ -47,6 +48,9 @@ class SparseMlp {
       return Index{1};
   }();
 
+  /// Whether it has training passes: the bank's experts have them, and so has the router if it has parameters.
+  static constexpr bool is_trainable = TrainableBank<BankType> && TrainableRouter<RouterType>;
+
   /// Most choices that a router keeps of `images` images, each `copies` times.
   static constexpr Index choices(const RoutingOptions& options, Index images, Index tokens_per_image) {
     if constexpr (requires { RouterType::choices(options, images, tokens_per_image); })
@@ -79,6 +83,51 @@ class SparseMlp {
     context.count_expert_rows(
         run_experts(plan, bank_, rows.x, outputs, context.routing.bf16_dispatch, tasks, workspace));
     combine(plan, outputs, rows.scale, rows.stream, workspace);
+  }
+
+  /// What backward() needs of a pass, beside the routing that the context keeps.
+  using Saved = SavedExperts;
+  static Saved take_saved(const RoutingOptions& options, Index images, Index tokens_per_image, Arena& arena) {
+    const Index rows = choices(options, images, tokens_per_image);
+    constexpr Index hidden = BankType::ExpertType::saved_width;
+    return {{arena.take<float>(rows * hidden), rows, hidden}, {arena.take<float>(rows * dim), rows, dim}};
+  }
+  static constexpr Index saved_bytes(const RoutingOptions& options, Index images, Index tokens_per_image) {
+    const Index rows = choices(options, images, tokens_per_image);
+    return arena_bytes<float>(rows * BankType::ExpertType::saved_width) + arena_bytes<float>(rows * dim);
+  }
+  static constexpr ScratchBytes training_scratch(const RoutingOptions& options, Index images, Index tokens_per_image) {
+    const Index tokens = images * copies * tokens_per_image;
+    ScratchBytes bytes =
+        one_after_the_other(scratch(options, images, tokens_per_image),
+                            dispatch_training_scratch<BankType>(choices(options, images, tokens_per_image), experts));
+    if constexpr (LearningRouter<RouterType>) bytes = one_after_the_other(bytes, RouterType::backward_scratch(tokens));
+    return bytes;
+  }
+
+  /// As forward(), filling `saved`. With `routed`, the plan is there already: a pass that is done again.
+  void forward_saved(const BlockRows& rows, const Saved& saved, bool routed, Context& context) const {
+    Routing& routing = context.routing_of(rows.block);
+    if constexpr (scope == RouterScope::block)
+      if (!routed) router_.route(rows.request(context), routing);
+    run_experts_saved(routing.plan, bank_, rows.x, saved, context.routing.bf16_dispatch, context.workspace());
+    combine(routing.plan, saved.outputs, rows.scale, rows.stream, context.workspace());
+  }
+  /// branch (zeros before) += the combined output of a saved pass, without layer scale.
+  static void branch_of(int block, const Saved& saved, MatrixView branch, Context& context) {
+    combine(context.plan(block), saved.outputs, nullptr, branch, context.workspace());
+  }
+  /// From d_branch, the gradient of the combined output: adds to grads and to d_x, the gradient of rows.x, and, where
+  /// the router stands outside, to `plan`, which has started; else `plan` is room. `saved` is used up.
+  void backward(const BlockRows& rows, const Saved& saved, ConstMatrixView d_branch, SparseMlp& grads,
+                PlanGradient& plan, const AddLossGradient& add_losses, MatrixView d_x, Context& context) const {
+    const Routing& routing = context.routing_of(rows.block);
+    if constexpr (scope == RouterScope::block) plan.start(routing.plan);
+    experts_backward(routing.plan, bank_, rows.x, saved, d_branch, context.routing.bf16_dispatch, grads.bank_,
+                     plan.weights.data(), d_x, context.workspace());
+    if constexpr (scope == RouterScope::block)
+      if constexpr (LearningRouter<RouterType>)
+        router_.backward(rows.request(context), routing, plan, add_losses, grads.router_, d_x);
   }
 
   template <class Self, class Visit>

@@ -4,6 +4,7 @@
 #include <moevit/layers/linear.hpp>
 #include <moevit/moe/gates.hpp>
 #include <moevit/moe/random_gates.hpp>
+#include <moevit/moe/router_gradient.hpp>
 #include <moevit/moe/routing.hpp>
 
 #include <algorithm>
@@ -81,12 +82,42 @@ class LinearRouter {
   static constexpr Index experts = experts_;
   static constexpr RouterScope scope = RouterScope::block;
 
+  /// Adds the gradient of the kernel to grads and that of the tokens to dx, from the gradients of the plan's weights
+  /// and of auxiliary losses.
+  void backward(const RouteRequest& request, const Routing& routing, const PlanGradient& plan,
+                const AddLossGradient& add_losses, LinearRouter& grads, MatrixView dx) const {
+    Workspace& workspace = request.workspace;
+    const Arena::Scope scope_of_logits(workspace.shared());
+    const Index rows = request.tokens.rows();
+    const MatrixView d_logits(workspace.shared().template take<float>(rows * experts), rows, experts);
+    gate_gradient(routing, plan.weights, request.options, 1, d_logits);
+    softmax_gradient(routing.gates(), d_logits);
+    if (add_losses) add_losses(routing, d_logits);
+    if (request.wants_random()) return;  // the logits came from nowhere
+    add_weight_gradient(request.tokens, d_logits, grads.scores_.gradient(), workspace);
+    const simd::PackedView transposed = transposed_weights(scores_.kernel(), workspace);
+    workspace.parallel_rows(rows, backward_rows, [&](Index first, Index count, Arena& arena) {
+      const MatrixView part(arena.take<float>(count * dim), count, dim);
+      multiply_rows(d_logits.rows_of(first, count), transposed, part, arena);
+      for (Index row = 0; row < count; ++row)
+        simd::add_scaled_row(1.f, part.row_data(row), dim, dx.row_data(first + row));
+    });
+  }
+  static constexpr ScratchBytes backward_scratch(Index rows) {
+    return {arena_bytes<float>(rows * experts) + Linear<dim, experts, false>::transposed_bytes,
+            std::max(arena_bytes<float>(largest_block(rows, backward_rows) * dim) +
+                         tiles_bytes(largest_block(rows, backward_rows), experts),
+                     weight_gradient_bytes(rows))};
+  }
+
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     Linear<dim, experts, false>::each_parameter(self.scores_, prefix, Role::router, visit);
   }
 
  protected:
+  static constexpr Index backward_rows = 112;
+
   Linear<dim, experts, false> scores_;
 };
 

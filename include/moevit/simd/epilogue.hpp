@@ -60,12 +60,6 @@ struct TilePlace {
   Index columns = 0;     ///< of the tile, padding included
 };
 
-/// A batch of a row, whose first `valid` lanes exist.
-template <class Arch>
-MOEVIT_ALWAYS_INLINE Batch<Arch> load_valid(const float* source, Index valid) {
-  return valid >= lanes<Arch> ? Batch<Arch>::load_unaligned(source) : load_first<Arch>(source, valid, 0.f);
-}
-
 /// Passes the columns [col, col + lanes) of all rows of a tile, which have their bias, through the rest. A column at a
 /// time, so that the scale stays in a register and consecutive rows, which do not depend on each other, overlap.
 template <class Arch, class Out, class Activate>
@@ -85,10 +79,7 @@ void finish_columns(const float* sums, const TilePlace& place, Index col, const 
       value = fma<Arch>(value, scale, load_valid<Arch>(residual + row * epilogue.residual_stride, valid));
     else if (epilogue.scale)
       value *= scale;
-    if (Out::is_padded || valid >= lanes<Arch>)
-      value.store_unaligned(target.data);
-    else
-      store_first<Arch>(value, target.data, valid);
+    store_valid<Arch>(value, target.data, Out::is_padded ? lanes<Arch> : valid);
   }
 }
 

@@ -52,22 +52,24 @@ struct PackedView {
   const float* floats() const { return static_cast<const float*>(data); }
 };
 
+/// Copies rows x cols floats, cols <= panel, to one panel.
+template <class Arch = DefaultArch>
+void pack_panel(const float* source, Index stride, Index rows, Index cols, Index panel, float* target) {
+  for (Index row = 0; row < rows; ++row, source += stride, target += panel) {
+    Index col = 0;
+    for (; col + lanes<Arch> <= cols; col += lanes<Arch>)
+      Batch<Arch>::load_unaligned(source + col).store_aligned(target + col);
+    for (; col < cols; ++col) target[col] = source[col];
+    for (; col < panel; ++col) target[col] = 0.f;
+  }
+}
+
 /// Packs a row-major rows x cols matrix of floats; `target` has packed_size(rows, cols) floats.
 template <class Arch = DefaultArch>
 PackedView pack(const float* source, Index stride, Index rows, Index cols, float* target) {
   const Index panel = panel_width(cols);
-  float* out = target;
-  for (Index first = 0; first < cols; first += panel) {
-    const Index width = std::min(panel, cols - first);
-    for (Index row = 0; row < rows; ++row, out += panel) {
-      const float* in = source + row * stride + first;
-      Index col = 0;
-      for (; col + lanes<Arch> <= width; col += lanes<Arch>)
-        Batch<Arch>::load_unaligned(in + col).store_aligned(out + col);
-      for (; col < width; ++col) out[col] = in[col];
-      for (; col < panel; ++col) out[col] = 0.f;
-    }
-  }
+  for (Index first = 0; first < cols; first += panel)
+    pack_panel<Arch>(source + first, stride, rows, std::min(panel, cols - first), panel, target + first * rows);
   return {.data = target, .rows = rows, .cols = cols, .panel = panel};
 }
 
@@ -81,6 +83,23 @@ inline PackedView pack_transposed(const float* source, Index stride, Index rows,
     for (Index row = 0; row < rows; ++row) std::fill(out + row * panel + width, out + (row + 1) * panel, 0.f);
   }
   return {.data = target, .rows = rows, .cols = cols, .panel = panel};
+}
+
+/// Packs the transpose of packed floats: cols x rows panels in `target`, which has packed_size(cols, rows) floats.
+/// Panels [first, last) of the result are written.
+inline PackedView transpose_panels(const PackedView& w, float* target, Index first, Index last) {
+  const Index panel = panel_width(w.rows);
+  for (Index p = first; p < last; ++p) {
+    float* out = target + p * w.cols * panel;
+    const Index row = p * panel, rows = std::min(panel, w.rows - row);
+    for (Index col = 0; col < w.cols; col += w.panel) {
+      const Index cols = std::min(w.panel, w.cols - col);
+      transpose(w.floats() + col * w.rows + row * w.panel, w.panel, cols, rows, out + col * panel, panel);
+    }
+    for (Index col = 0; col < w.cols && rows < panel; ++col)
+      std::fill(out + col * panel + rows, out + (col + 1) * panel, 0.f);
+  }
+  return {.data = target, .rows = w.cols, .cols = w.rows, .panel = panel};
 }
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

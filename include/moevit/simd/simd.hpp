@@ -215,6 +215,21 @@ MOEVIT_ALWAYS_INLINE void store_first(const Batch<Arch>& value, float* target, I
   std::copy_n(values.data(), count, target);
 }
 
+/// A batch of a row of which `valid` floats are left, which may be more than lanes: zero where there are none.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> load_valid(const float* source, Index valid) {
+  return valid >= lanes<Arch> ? Batch<Arch>::load_unaligned(source) : load_first<Arch>(source, valid, 0.f);
+}
+
+/// Stores the lanes for which the row has floats left.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE void store_valid(const Batch<Arch>& value, float* target, Index valid) {
+  if (valid >= lanes<Arch>)
+    value.store_unaligned(target);
+  else
+    store_first<Arch>(value, target, valid);
+}
+
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET
 
 #if defined(MOEVIT_COMPILED)

@@ -1,0 +1,85 @@
+/// Gradients of the weights of a Linear layer, with run-time sizes.
+#pragma once
+
+#include <moevit/core/workspace.hpp>
+#include <moevit/simd/transposed_product.hpp>
+
+namespace moevit {
+
+/// Where the gradient of a Linear layer is added up: its kernel in panels and its bias, which may be null.
+struct LinearGradient {
+  float* kernel = nullptr;
+  float* bias = nullptr;
+  Index inputs = 0;
+  Index outputs = 0;
+
+  Index panel() const { return simd::panel_width(outputs); }
+  Index panels() const { return ceil_div(outputs, panel()); }
+};
+
+/// Rows that are multiplied at once: a panel of so many is 128 KiB.
+inline constexpr Index gradient_block_rows = 1024;
+
+/// Bytes that a worker needs for the gradient of weights from up to `rows` rows.
+constexpr Index weight_gradient_bytes(Index rows) {
+  return arena_bytes<float>(simd::packed_size(largest_block(rows, gradient_block_rows), 32));
+}
+
+namespace detail {
+
+/// kernel += x^T dy and bias += column sums of dy for one panel of columns and `count` rows of the kernel; the bias
+/// only with its first rows. Sums run over rising rows, in parts of gradient_block_rows.
+inline void add_panel_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Index number,
+                               Index first, Index count, Arena& arena) {
+  const Arena::Scope scope(arena);
+  const Index panel = gradient.panel(), col = number * panel, cols = std::min(panel, gradient.outputs - col);
+  float* room = arena.take<float>(largest_block(x.rows(), gradient_block_rows) * panel);
+  float* kernel = gradient.kernel + number * gradient.inputs * panel + first * panel;
+  for (Index row = 0; row < x.rows(); row += gradient_block_rows) {
+    const Index rows = std::min(gradient_block_rows, x.rows() - row);
+    simd::pack_panel(dy.row_data(row) + col, dy.stride(), rows, cols, panel, room);
+    const simd::PackedView packed{.data = room, .rows = rows, .cols = cols, .panel = panel};
+    simd::add_transposed_product(x.row_data(row), x.stride(), first, count, packed, {kernel, panel, 0});
+    for (Index r = 0; r < rows && gradient.bias && first == 0; ++r)
+      for (Index c = 0; c < cols; ++c) gradient.bias[col + c] += room[r * panel + c];
+  }
+}
+
+}  // namespace detail
+
+/// kernel += x^T dy, bias += column sums of dy, on the calling thread. x: rows x inputs, dy: rows x outputs.
+inline void add_weight_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Arena& arena) {
+  for (Index panel = 0; panel < gradient.panels(); ++panel)
+    detail::add_panel_gradient(x, dy, gradient, panel, 0, gradient.inputs, arena);
+}
+
+/// The same on all workers, split by parts of the kernel, so that the bits do not depend on their number.
+inline void add_weight_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient,
+                                Workspace& workspace) {
+  const Index parts = std::min(ceil_div(workspace.workers(), gradient.panels()), gradient.inputs);
+  workspace.parallel(gradient.panels() * parts, [&](Index task, Arena& arena) {
+    const Index part = task % parts, first = gradient.inputs * part / parts;
+    detail::add_panel_gradient(x, dy, gradient, task / parts, first, gradient.inputs * (part + 1) / parts - first,
+                               arena);
+  });
+}
+
+/// The transpose of packed floats, for dx = dy W^T; packed_size(w.cols, w.rows) floats of scratch.
+inline simd::PackedView transposed_weights(const simd::PackedView& w, Arena& arena) {
+  float* room = arena.take<float>(simd::packed_size(w.cols, w.rows));
+  return simd::transpose_panels(w, room, 0, ceil_div(w.rows, simd::panel_width(w.rows)));
+}
+/// The same in shared scratch, on all workers.
+inline simd::PackedView transposed_weights(const simd::PackedView& w, Workspace& workspace) {
+  float* room = workspace.shared().take<float>(simd::packed_size(w.cols, w.rows));
+  workspace.parallel(ceil_div(w.rows, simd::panel_width(w.rows)),
+                     [&](Index panel, Arena&) { simd::transpose_panels(w, room, panel, panel + 1); });
+  return simd::transpose_panels(w, room, 0, 0);
+}
+
+/// Bytes of a transposed kernel.
+constexpr Index transposed_bytes(Index inputs, Index outputs) {
+  return arena_bytes<float>(simd::packed_size(outputs, inputs));
+}
+
+}  // namespace moevit

@@ -1,0 +1,124 @@
+/// Training passes through the experts of a plan: forward with what backward needs, and backward.
+#pragma once
+
+#include <moevit/moe/dispatch.hpp>
+#include <moevit/simd/row_gradients.hpp>
+
+namespace moevit {
+
+/// A bank that can be trained: its experts, which expert(number) gives, have what Mlp has for that.
+template <class B>
+concept TrainableBank = Bank<B> && requires(const B& bank, Arena& arena, MatrixView rows) {
+  { B::ExpertType::saved_width } -> std::convertible_to<Index>;
+  bank.expert(Index{0}).forward_saved(ConstMatrixView(rows), rows, rows, arena);
+  typename B::ExpertType::Transposed;
+};
+
+/// What the experts leave for backward, one row per row of the plan.
+struct SavedExperts {
+  MatrixView hidden;   ///< plan.rows() x the experts' saved_width
+  MatrixView outputs;  ///< plan.rows() x D
+};
+
+/// As run_experts, filling `saved`.
+template <TrainableBank B>
+void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x, const SavedExperts& saved, bool bf16,
+                       Workspace& workspace) {
+  const Arena::Scope scope(workspace.shared());
+  const auto tasks = workspace.shared().template take<ExpertTask>(plan.experts() + plan.rows());
+  const Index most = std::clamp(ceil_div(plan.rows(), workspace.workers()), Index{1}, Index{B::block_rows});
+  workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
+    const ExpertTask& task = tasks[number];
+    float* room = arena.take<float>(task.rows * B::dim);
+    const MatrixView y = saved.outputs.rows_of(task.first_row, task.rows);
+    bank.expert(task.expert)
+        .forward_saved(gather_rows(plan, task, x, bf16, room), saved.hidden.rows_of(task.first_row, task.rows), y,
+                       arena);
+    if (bf16)
+      for (Index row = 0; row < task.rows; ++row) simd::round_row_to_bf16(y.row_data(row), B::dim);
+  });
+}
+
+namespace detail {
+
+/// Gradients of the rows of a plan while they are computed.
+struct RowGradients {
+  MatrixView x, dy, d_hidden, dx;
+};
+
+/// The gradients of every row's output, gate * d_combined[token], and of its gate, which is added to d_gates.
+inline void spread_gradient(const SparsePlan& plan, ConstMatrixView d_combined, ConstMatrixView outputs,
+                            const RowGradients& rows, float* d_gates, Workspace& workspace) {
+  const Index dim = d_combined.cols();
+  workspace.parallel_rows(plan.tokens(), 256, [&](Index first, Index count, Arena&) {
+    for (Index token = first; token < first + count; ++token)
+      for (const TokenRow& entry : plan.rows_of_token(static_cast<int>(token))) {
+        const float* d = d_combined.row_data(token);
+        float* dy = rows.dy.row_data(entry.row);
+        for (Index i = 0; i < dim; ++i) dy[i] = entry.gate * d[i];
+        d_gates[entry.row] += simd::dot_row(d, outputs.row_data(entry.row), dim);
+      }
+  });
+}
+
+/// dx[token] += the gradients of the token's rows, experts rising.
+inline void gather_gradient(const SparsePlan& plan, ConstMatrixView d_rows, MatrixView dx, Workspace& workspace) {
+  workspace.parallel_rows(plan.tokens(), 256, [&](Index first, Index count, Arena&) {
+    for (Index token = first; token < first + count; ++token)
+      for (const TokenRow& entry : plan.rows_of_token(static_cast<int>(token)))
+        simd::add_scaled_row(1.f, d_rows.row_data(entry.row), dx.cols(), dx.row_data(token));
+  });
+}
+
+}  // namespace detail
+
+/// Shared scratch and scratch per worker of the two functions of this header, for plans of up to `rows` rows.
+template <TrainableBank B>
+constexpr ScratchBytes dispatch_training_scratch(Index rows, Index experts) {
+  using X = typename B::ExpertType;
+  const Index block = largest_block(rows, B::block_rows);
+  return {arena_bytes<ExpertTask>(experts + rows) + arena_bytes<typename X::Transposed>(experts) +
+              experts * X::transposed_bytes + 3 * arena_bytes<float>(rows * B::dim) +
+              arena_bytes<float>(rows * X::saved_width),
+          std::max(arena_bytes<float>(block * B::dim) + tiles_bytes(block, B::dim) + X::saved_scratch_bytes(block),
+                   X::backward_worker_bytes(block, rows))};
+}
+
+/// From d_combined (tokens x D), the gradient of sum over rows of gate * output: adds to dx (tokens x D), to grads, and
+/// to d_gates (one per row of the plan). `saved` is used up. x: what the experts saw, tokens x D.
+template <TrainableBank B>
+void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, const SavedExperts& saved,
+                      ConstMatrixView d_combined, bool bf16, B& grads, float* d_gates, MatrixView dx,
+                      Workspace& workspace) {
+  using X = typename B::ExpertType;
+  Arena& shared = workspace.shared();
+  const Arena::Scope scope(shared);
+  const Index count = plan.rows();
+  const auto take = [&](Index width) { return MatrixView(shared.template take<float>(count * width), count, width); };
+  const detail::RowGradients rows{take(B::dim), take(B::dim), take(X::saved_width), take(B::dim)};
+  const auto tasks = shared.template take<ExpertTask>(plan.experts() + count);
+  const Index most = std::clamp(ceil_div(count, workspace.workers()), Index{1}, Index{B::block_rows});
+  detail::spread_gradient(plan, d_combined, saved.outputs, rows, d_gates, workspace);
+  const auto weights = shared.template take<typename X::Transposed>(plan.experts());
+  for (int expert = 0; expert < plan.experts(); ++expert)
+    if (plan.kept(expert) > 0) weights[expert] = bank.expert(expert).transposed(workspace);
+  workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
+    const ExpertTask& task = tasks[number];
+    const auto part = [&](MatrixView all) { return all.rows_of(task.first_row, task.rows); };
+    const MatrixView gathered = part(rows.x);
+    const ConstMatrixView seen = gather_rows(plan, task, x, bf16, gathered.data());
+    if (seen.data() != gathered.data())  // consecutive tokens, which gather_rows does not copy
+      for (Index row = 0; row < task.rows; ++row) std::copy_n(seen.row_data(row), B::dim, gathered.row_data(row));
+    X::backward_rows(weights[task.expert], part(rows.dy), part(saved.hidden), part(rows.d_hidden), part(rows.dx),
+                     arena);
+  });
+  workspace.parallel(plan.experts(), [&](Index expert, Arena& arena) {
+    const Index first = plan.first_row(static_cast<int>(expert)), own = plan.kept(static_cast<int>(expert));
+    const auto part = [&](MatrixView all) { return all.rows_of(first, own); };
+    if (own > 0)
+      grads.expert(expert).add_gradient(part(rows.x), part(saved.hidden), part(rows.d_hidden), part(rows.dy), arena);
+  });
+  detail::gather_gradient(plan, rows.dx, dx, workspace);
+}
+
+}  // namespace moevit

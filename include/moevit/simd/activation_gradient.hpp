@@ -1,0 +1,61 @@
+/// Derivatives of the activation functions.
+#pragma once
+
+#include <moevit/simd/activation.hpp>
+
+namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
+
+/// d activation(x) / dx. NaN gives NaN. Largest error against float64: 1e-6 (tests/simd/gradients_test.cpp).
+template <Activation activation, class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> activation_slope(const Batch<Arch>& x) {
+  using B = Batch<Arch>;
+  const B one(1.f);
+  if constexpr (activation == Activation::gelu_tanh) {
+    // x s(v) with s the logistic function and v = 2u: s + x s (1 - s) v'
+    const B square = x * x;
+    const B v = x * fma<Arch>(square, B(2.f * 0.7978845608f * 0.044715f), B(2.f * 0.7978845608f));
+    const B slope = fma<Arch>(square, B(6.f * 0.7978845608f * 0.044715f), B(2.f * 0.7978845608f));
+    const B s = quotient<Arch>(one, one + exp<Arch>(B(0.f) - v));
+    return fma<Arch>(s * (one - s), x * slope, s);
+  } else if constexpr (activation == Activation::gelu_erf) {
+    const B density = B(0.3989422804f) * exp<Arch>(x * x * B(-0.5f));
+    return fma<Arch>(x, density, B(0.5f) * (one + xsimd::erf(x * B(0.70710678118f))));
+  } else if constexpr (activation == Activation::gelu_quick) {
+    const B s = quotient<Arch>(one, one + exp<Arch>(x * B(-1.702f)));
+    return fma<Arch>(s * (one - s), x * B(1.702f), s);
+  } else {
+    return xsimd::select(x > B(0.f), one, x * B(0.f));  // 0 at 0, as JAX has it
+  }
+}
+
+/// y = activation(x) over `count` floats. y may be x.
+template <class Arch = DefaultArch>
+void activate_row(Activation activation, const float* x, Index count, float* y) {
+  using B = Batch<Arch>;
+  with_activation(activation, [&](auto kind) {
+    constexpr Activation chosen = decltype(kind)::value;
+    const Index whole = count / lanes<Arch> * lanes<Arch>;
+    for (Index i = 0; i < whole; i += lanes<Arch>)
+      activate<chosen, Arch>(B::load_unaligned(x + i)).store_unaligned(y + i);
+    if (const Index rest = count - whole)
+      store_first<Arch>(activate<chosen, Arch>(load_first<Arch>(x + whole, rest, 0.f)), y + whole, rest);
+  });
+}
+
+/// dx = dy * activation'(x) over `count` floats. dx may be dy.
+template <class Arch = DefaultArch>
+void activation_gradient_row(Activation activation, const float* x, const float* dy, Index count, float* dx) {
+  using B = Batch<Arch>;
+  with_activation(activation, [&](auto kind) {
+    constexpr Activation chosen = decltype(kind)::value;
+    const Index whole = count / lanes<Arch> * lanes<Arch>;
+    for (Index i = 0; i < whole; i += lanes<Arch>)
+      (B::load_unaligned(dy + i) * activation_slope<chosen, Arch>(B::load_unaligned(x + i))).store_unaligned(dx + i);
+    if (const Index rest = count - whole)
+      store_first<Arch>(load_first<Arch>(dy + whole, rest, 0.f) *
+                            activation_slope<chosen, Arch>(load_first<Arch>(x + whole, rest, 0.f)),
+                        dx + whole, rest);
+  });
+}
+
+}  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

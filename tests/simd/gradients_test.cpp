@@ -1,0 +1,155 @@
+// Kernels of backward passes against plain loops in double precision.
+#include "random_values.hpp"
+#include "reference.hpp"
+#include "simd/architectures.hpp"
+
+#include <moevit/core/aligned_buffer.hpp>
+#include <moevit/simd/activation_gradient.hpp>
+#include <moevit/simd/row_gradients.hpp>
+#include <moevit/simd/transposed_product.hpp>
+
+using namespace moevit;
+using simd::lanes;
+
+namespace {
+
+/// y(k, n) += sum over rows of x(row, first + k) d(row, n), one element further apart than needed.
+template <class Arch>
+void check_transposed_product(Index rows, Index inputs, Index outputs) {
+  CAPTURE(rows, inputs, outputs);
+  constexpr Index first = 2;
+  const Index stride = inputs + first + 1, y_stride = outputs + 3;
+  const std::vector<float> x = test::normal_values(rows * stride, 1), d = test::normal_values(rows * outputs, 2);
+  std::vector<float> y = test::normal_values(inputs * y_stride, 3);
+  const std::vector<float> before = y;
+  AlignedBuffer<float> panels(simd::packed_size(std::max<Index>(rows, 1), outputs));
+  const simd::PackedView packed = simd::pack<Arch>(d.data(), outputs, rows, outputs, panels.data());
+  simd::add_transposed_product<Arch>(x.data(), stride, first, inputs, packed, {y.data(), y_stride, packed.panel});
+  for (Index k = 0; k < inputs; ++k)
+    for (Index n = 0; n < y_stride; ++n) {
+      double expected = before[static_cast<std::size_t>(k * y_stride + n)];
+      for (Index row = 0; row < rows && n < outputs; ++row)
+        expected += double{x[static_cast<std::size_t>(row * stride + first + k)]} *
+                    double{d[static_cast<std::size_t>(row * outputs + n)]};
+      REQUIRE(y[static_cast<std::size_t>(k * y_stride + n)] == Approx(expected).margin(1e-5).epsilon(1e-5));
+    }
+}
+
+/// The slope of a function by a difference in double precision.
+template <class F>
+double slope_of(F f, double x) {
+  constexpr double step = 1e-5;
+  return (f(x + step) - f(x - step)) / (2. * step);
+}
+
+template <class Arch>
+void check_activation(Activation activation, Index count) {
+  std::vector<float> x = test::normal_values(count, 4, 0.f, 3.f), found = x;
+  const std::vector<float> dy = test::normal_values(count, 5);
+  simd::activation_gradient_row<Arch>(activation, x.data(), dy.data(), count, found.data());
+  std::vector<float> y = x;
+  simd::activate_row<Arch>(activation, y.data(), count, y.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const auto f = [&](double value) { return reference::activate(activation, value); };
+    CHECK(found[i] == Approx(double{dy[i]} * slope_of(f, x[i])).margin(3e-6));
+    CHECK(y[i] == Approx(f(x[i])).margin(3e-6));
+  }
+}
+
+/// sum over i of dy_i d y_i / d x, by differences of a row function in double precision.
+template <class F>
+std::vector<double> row_gradient(F f, const std::vector<double>& x, const std::vector<float>& dy) {
+  std::vector<double> gradient(x.size());
+  for (std::size_t k = 0; k < x.size(); ++k) {
+    constexpr double step = 1e-5;
+    std::vector<double> above = x, below = x;
+    above[k] += step, below[k] -= step;
+    const std::vector<double> high = f(above), low = f(below);
+    for (std::size_t i = 0; i < dy.size(); ++i) gradient[k] += double{dy[i]} * (high[i] - low[i]) / (2. * step);
+  }
+  return gradient;
+}
+
+template <class Arch>
+void check_layer_norm(Index count) {
+  CAPTURE(count);
+  const std::vector<float> x = test::normal_values(count, 6, 0.5f), dy = test::normal_values(count, 7),
+                           scale = test::normal_values(count, 8, 1.f, 0.3f), start = test::normal_values(count, 9);
+  std::vector<float> dx = start, d_scale = start, d_bias = start;
+  simd::add_layer_norm_gradient_row<Arch>(x.data(), dy.data(), count, scale.data(), 1e-3f, d_scale.data(),
+                                          d_bias.data(), dx.data());
+  const auto normed = [&](std::vector<double> values, const reference::Values& by) {
+    reference::layer_norm_row(values.data(), count, by, {}, 1e-3);
+    return values;
+  };
+  const reference::Values scales = reference::to_double(scale);
+  const auto expected =
+      row_gradient([&](const std::vector<double>& v) { return normed(v, scales); }, reference::to_double(x), dy);
+  const std::vector<double> n = normed(reference::to_double(x), reference::Values(scales.size(), 1.));
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    CHECK(dx[i] == Approx(double{start[i]} + expected[i]).margin(1e-4));
+    CHECK(d_scale[i] == Approx(double{start[i]} + double{dy[i]} * n[i]).margin(1e-5));
+    CHECK(d_bias[i] == Approx(double{start[i]} + double{dy[i]}).margin(1e-6));
+  }
+}
+
+template <class Arch>
+void check_softmax(Index count) {
+  CAPTURE(count);
+  constexpr double factor = 0.7;
+  const std::vector<float> x = test::normal_values(count, 10), dy = test::normal_values(count, 11);
+  const auto softmax = [&](std::vector<double> values) {
+    double sum = 0.;
+    for (double& value : values) sum += value = std::exp(factor * value);
+    for (double& value : values) value /= sum;
+    return values;
+  };
+  const std::vector<double> p = softmax(reference::to_double(x));
+  const std::vector<float> narrow(p.begin(), p.end());
+  std::vector<float> found = dy;
+  simd::softmax_gradient_row<Arch>(narrow.data(), found.data(), count, static_cast<float>(factor), found.data());
+  const auto expected = row_gradient(softmax, reference::to_double(x), dy);
+  for (std::size_t i = 0; i < x.size(); ++i) CHECK(found[i] == Approx(expected[i]).margin(1e-6));
+}
+
+}  // namespace
+
+TEST_CASE("products over rows equal plain loops") {
+  test::for_each_architecture([]<class Arch>(Arch) {
+    for (const Index rows : {0, 1, 2, 33})
+      for (const Index inputs : {1, 5, 6, 7, 13, 14, 15, 29})
+        for (const Index outputs : test::counts_around(lanes<Arch>))
+          check_transposed_product<Arch>(rows, inputs, outputs);
+  });
+}
+
+TEST_CASE("slopes of activations are those of differences") {
+  test::for_each_architecture([]<class Arch>(Arch) {
+    for (const Activation activation :
+         {Activation::gelu_tanh, Activation::gelu_erf, Activation::gelu_quick, Activation::relu})
+      for (const Index count : test::counts_around(lanes<Arch>)) check_activation<Arch>(activation, count);
+  });
+}
+
+TEST_CASE("gradients of layer norm and softmax are those of differences") {
+  test::for_each_architecture([]<class Arch>(Arch) {
+    for (const Index count : test::counts_around(lanes<Arch>))
+      check_layer_norm<Arch>(count), check_softmax<Arch>(count);
+  });
+}
+
+TEST_CASE("packed weights are transposed") {
+  for (const Index rows : {1, 15, 16, 17, 32, 33, 70})
+    for (const Index cols : {1, 16, 17, 31, 32, 33, 65}) {
+      CAPTURE(rows, cols);
+      const std::vector<float> w = test::normal_values(rows * cols, 12);
+      AlignedBuffer<float> panels(simd::packed_size(rows, cols)), turned(simd::packed_size(cols, rows)),
+          expected(simd::packed_size(cols, rows));
+      const simd::PackedView packed = simd::pack(w.data(), cols, rows, cols, panels.data());
+      const simd::PackedView view =
+          simd::transpose_panels(packed, turned.data(), 0, ceil_div(rows, simd::panel_width(rows)));
+      const simd::PackedView direct = simd::pack_transposed(w.data(), cols, cols, rows, expected.data());
+      REQUIRE(view.panel == direct.panel);
+      for (Index i = 0; i < expected.size(); ++i) REQUIRE(turned[i] == expected[i]);
+    }
+}
