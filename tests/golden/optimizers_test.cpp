@@ -47,12 +47,13 @@ Step optimizer_of(const nlohmann::json& config, const std::vector<Parameter>& pa
                                     .weight_decay = decay,
                                     .decays = mask_of(config)}));
   if (name.starts_with("adafactor"))
-    return step_of(Adafactor(parameters, {.factored_from = static_cast<Index>(number(config, "min_dim_size_to_factor", 128)),
-                                          .decay_exponent = number(config, "decay_rate", 0.8),
-                                          .clip = number(config, "clipping_threshold", 1),
-                                          .momentum = number(config, "momentum", 0),
-                                          .weight_decay = decay,
-                                          .decays = mask_of(config)}));
+    return step_of(
+        Adafactor(parameters, {.factored_from = static_cast<Index>(number(config, "min_dim_size_to_factor", 128)),
+                               .decay_exponent = number(config, "decay_rate", 0.8),
+                               .clip = number(config, "clipping_threshold", 1),
+                               .momentum = number(config, "momentum", 0),
+                               .weight_decay = decay,
+                               .decays = mask_of(config)}));
   if (!name.starts_with("adam")) fail("there is no optimizer ", name);
   return step_of(Adam(parameters, {.beta1 = number(config, "b1", 0.9),
                                    .beta2 = number(config, "b2", 0.999),
@@ -112,8 +113,7 @@ void run_schedule(const GoldenCase& golden) {
     schedule.total = config.at("total_steps");
   }
   std::vector<float> rates;
-  for (const std::int32_t step : golden.integers("inputs/step"))
-    rates.push_back(static_cast<float>(schedule.at(step)));
+  for (const std::int32_t step : golden.integers("inputs/step")) rates.push_back(static_cast<float>(schedule.at(step)));
   CaseOutputs outputs(golden);
   REQUIRE(outputs.take("learning_rate"));
   // Rates are small: a millionth, which the usual rule allows, would be a thousandth of them.

@@ -25,8 +25,7 @@ std::vector<float> by_row(Index rows, const std::function<double(Index)>& loss) 
   return losses;
 }
 
-ConstMatrixView row_of(const RowMajorMatrix& matrix, Index row) {
-  return view_of(matrix).rows_of(row, 1); }
+ConstMatrixView row_of(const RowMajorMatrix& matrix, Index row) { return view_of(matrix).rows_of(row, 1); }
 
 void run_auxiliary_gradients(const GoldenCase& golden) {
   const RowMajorMatrix logits = matrix_of(golden, "inputs/logits");
@@ -69,8 +68,8 @@ void run_label_smoothing(const GoldenCase& golden) {
   outputs.close("loss", softmax_cross_entropy(view_of(std::as_const(logits)), view_of(std::as_const(targets)),
                                               view_of(from_targets)));
   outputs.close("per_example", by_row(logits.rows(), [&](Index row) {
-                  return softmax_cross_entropy(row_of(logits, row), std::span(labels).subspan(
-                                                                        static_cast<std::size_t>(row), 1), smoothing);
+                  return softmax_cross_entropy(row_of(logits, row),
+                                               std::span(labels).subspan(static_cast<std::size_t>(row), 1), smoothing);
                 }));
   gradients.close("inputs/logits", gradient);
   gradients.close("inputs/logits", from_targets);
@@ -87,7 +86,8 @@ void run_sigmoid(const GoldenCase& golden) {
   const std::vector<float> positive = golden.floats("inputs/pos_weight");
   CaseOutputs outputs(golden);
   CaseGradients gradients(golden);
-  const auto compare = [&](const std::string& name, const RowMajorMatrix& targets, bool has_weights, bool has_positive) {
+  const auto compare = [&](const std::string& name, const RowMajorMatrix& targets, bool has_weights,
+                           bool has_positive) {
     SigmoidOptions options{.over_classes = OverClasses::mean};
     if (has_weights) options.weights = view_of(weights);
     if (has_positive) options.positive_weights = positive;
@@ -98,7 +98,8 @@ void run_sigmoid(const GoldenCase& golden) {
                     SigmoidOptions one{.over_classes = OverClasses::sum};
                     if (has_weights) one.weights = ConstMatrixView(weights.data() + i, 1, 1);
                     if (has_positive)
-                      one.positive_weights = std::span(positive).subspan(static_cast<std::size_t>(i % logits.cols()), 1);
+                      one.positive_weights =
+                          std::span(positive).subspan(static_cast<std::size_t>(i % logits.cols()), 1);
                     return sigmoid_cross_entropy(element(logits, i), element(targets, i), one);
                   }));
   };
@@ -120,8 +121,7 @@ void run_super_classes(const GoldenCase& golden) {
   const std::vector<std::int32_t> others = golden.integers("inputs/labels_mixed_in");
   labels.insert(labels.end(), others.begin(), others.end());
   std::vector<Index> partners(labels.size());
-  for (std::size_t i = 0; i < partners.size(); ++i)
-    partners[i] = (static_cast<Index>(i) + rows) % std::ssize(labels);
+  for (std::size_t i = 0; i < partners.size(); ++i) partners[i] = (static_cast<Index>(i) + rows) % std::ssize(labels);
   shares.resize(labels.size(), 1.f);
   RowMajorMatrix plain(2 * rows, classes), all(2 * rows, classes);
   one_hot_targets(labels, view_of(plain));
@@ -175,7 +175,8 @@ void run_mixing(const GoldenCase& golden) {
   for (std::size_t i = 0; i < partners.size(); ++i) partners[i] = count - 1 - static_cast<Index>(i);
   CaseOutputs outputs(golden);
   const auto compare = [&](const std::string& name, float share) {
-    mix_rows(view_of(std::as_const(targets)), partners, std::vector<float>(labels.size(), share), view_of(mixed_targets));
+    mix_rows(view_of(std::as_const(targets)), partners, std::vector<float>(labels.size(), share),
+             view_of(mixed_targets));
     outputs.close(name + "/images", view_of(mixed));
     outputs.close(name + "/targets", view_of(mixed_targets));
   };
@@ -205,7 +206,8 @@ void run_accuracy(const GoldenCase& golden) {
     const std::string number = std::to_string(k);
     std::vector<Index> correct;
     for (Index row = 0; row < logits.rows(); ++row)
-      correct.push_back(count_correct(row_of(logits, row), std::span(labels).subspan(static_cast<std::size_t>(row), 1), k));
+      correct.push_back(
+          count_correct(row_of(logits, row), std::span(labels).subspan(static_cast<std::size_t>(row), 1), k));
     outputs.equal("correct" + number, correct);
     outputs.equal("num_correct" + number, std::vector<Index>{count_correct(view_of(logits), labels, k)});
     outputs.close(k == 1 ? "top1" : "top5_accuracy", top_k_accuracy(view_of(logits), labels, k));

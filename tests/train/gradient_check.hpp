@@ -16,7 +16,9 @@ inline RowMajorMatrix random_logits(Index rows, Index cols, unsigned seed, float
   return ConstMatrixView(values.data(), rows, cols);
 }
 
-inline ConstMatrixView const_view(const RowMajorMatrix& matrix) { return {matrix.data(), matrix.rows(), matrix.cols()}; }
+inline ConstMatrixView const_view(const RowMajorMatrix& matrix) {
+  return {matrix.data(), matrix.rows(), matrix.cols()};
+}
 inline MatrixView view(RowMajorMatrix& matrix) { return {matrix.data(), matrix.rows(), matrix.cols()}; }
 
 /// Compares base + gradient of loss(x), a function of a reference::Matrix, with `found`, where `base` is what was in

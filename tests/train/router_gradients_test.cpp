@@ -48,8 +48,9 @@ double load(const Matrix& logits, const RowMajorMatrix& noise, const std::vector
     const Index best = selected[static_cast<std::size_t>(row)];
     const double threshold = logits(row, best) + static_cast<double>(noise(row, best));
     for (Index col = 0; col < logits.cols; ++col)
-      loads[static_cast<std::size_t>(col)] +=
-          0.5 * std::erfc((threshold - logits(row, col)) / deviation / std::sqrt(2.)) / static_cast<double>(logits.rows);
+      loads[static_cast<std::size_t>(col)] += 0.5 *
+                                              std::erfc((threshold - logits(row, col)) / deviation / std::sqrt(2.)) /
+                                              static_cast<double>(logits.rows);
   }
   return variation(loads);
 }
