@@ -9,7 +9,7 @@
 #include <moevit/train/teacher_loss.hpp>
 
 #include <functional>
-#include <numeric>
+#include <utility>
 
 using namespace moevit;
 using namespace moevit::test;
@@ -81,22 +81,22 @@ void run_label_smoothing(const GoldenCase& golden) {
 ConstMatrixView element(const RowMajorMatrix& matrix, Index i) { return {matrix.data() + i, 1, 1}; }
 
 void run_sigmoid(const GoldenCase& golden) {
-  const RowMajorMatrix logits = matrix_of(golden, "inputs/logits"), weights = matrix_of(golden, "inputs/weights");
+  const RowMajorMatrix logits = matrix_of(golden, "inputs/logits");
   const RowMajorMatrix hard = matrix_of(golden, "inputs/targets"), soft = matrix_of(golden, "inputs/soft_targets");
-  const std::vector<float> positive = golden.floats("inputs/pos_weight");
+  const std::vector<float> positive = golden.floats("inputs/pos_weight"), weights = golden.floats("inputs/weights");
   CaseOutputs outputs(golden);
   CaseGradients gradients(golden);
   const auto compare = [&](const std::string& name, const RowMajorMatrix& targets, bool has_weights,
                            bool has_positive) {
     SigmoidOptions options{.over_classes = OverClasses::mean};
-    if (has_weights) options.weights = view_of(weights);
+    if (has_weights) options.weights = weights;
     if (has_positive) options.positive_weights = positive;
     RowMajorMatrix gradient = zeros_like(logits);
     outputs.close(name + "/loss", sigmoid_cross_entropy(view_of(logits), view_of(targets), view_of(gradient), options));
     gradients.close(name + "/logits", gradient);
     outputs.close(name + "/per_element", by_row(logits.size(), [&](Index i) {
                     SigmoidOptions one{.over_classes = OverClasses::sum};
-                    if (has_weights) one.weights = ConstMatrixView(weights.data() + i, 1, 1);
+                    if (has_weights) one.weights = std::span(weights).subspan(static_cast<std::size_t>(i), 1);
                     if (has_positive)
                       one.positive_weights =
                           std::span(positive).subspan(static_cast<std::size_t>(i % logits.cols()), 1);
@@ -116,9 +116,10 @@ void run_super_classes(const GoldenCase& golden) {
   const std::vector<std::int32_t> super_class_of = golden.integers("inputs/class_to_super_class");
   std::vector<std::int32_t> labels = golden.integers("inputs/labels");
   const Index rows = std::ssize(labels), classes = std::ssize(super_class_of);
-  std::vector<float> shares = golden.floats("inputs/lambda");
+  const bool is_mixed = golden.has("inputs/labels_mixed_in");
+  std::vector<float> shares = is_mixed ? golden.floats("inputs/lambda") : std::vector<float>(labels.size(), 1.f);
   // The labels mixed in are more rows, the partners of the first ones.
-  const std::vector<std::int32_t> others = golden.integers("inputs/labels_mixed_in");
+  const std::vector<std::int32_t> others = is_mixed ? golden.integers("inputs/labels_mixed_in") : labels;
   labels.insert(labels.end(), others.begin(), others.end());
   std::vector<Index> partners(labels.size());
   for (std::size_t i = 0; i < partners.size(); ++i) partners[i] = (static_cast<Index>(i) + rows) % std::ssize(labels);
@@ -162,7 +163,7 @@ void run_teacher(const GoldenCase& golden) {
 }
 
 void run_mixing(const GoldenCase& golden) {
-  REQUIRE(golden.config.at("partner") == "batch reversed");
+  REQUIRE(golden.config.at("partner").get<std::string>() == "batch reversed");
   const std::vector<float> pixels = golden.floats("inputs/images"), lambdas = golden.floats("inputs/lambda");
   const std::vector<std::int32_t> labels = golden.integers("inputs/labels");
   const std::vector<std::int32_t> rows = golden.integers("inputs/center_y"), cols = golden.integers("inputs/center_x");

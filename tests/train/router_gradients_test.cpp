@@ -132,13 +132,13 @@ TEST_CASE("equal importance and a single expert have a gradient of exactly 0") {
     RowMajorMatrix gradient = RowMajorMatrix::Zero(5, experts);
     add_importance_gradient(const_view(zeros), 1, view(gradient));
     add_load_gradient(const_view(zeros), const_view(zeros), 1, 0.1, 1, view(gradient));
-    CHECK(gradient == zeros);
+    CHECK((gradient == zeros));
   }
   const RowMajorMatrix logits = random_logits(5, 1, 3);
   RowMajorMatrix gradient = RowMajorMatrix::Zero(5, 1);
   add_auxiliary_gradient(const_view(logits), const_view(logits), 1, 1, {.importance = 1, .load = 1, .gshard = 1}, 1,
                          view(gradient));
-  CHECK(gradient == RowMajorMatrix::Zero(5, 1));
+  CHECK((gradient == RowMajorMatrix::Zero(5, 1)));
 }
 
 TEST_CASE("gradients of auxiliary losses: no tokens, and what is refused") {

@@ -127,7 +127,7 @@ enum class OverClasses : unsigned char { sum, mean };
 struct SigmoidOptions {
   OverClasses over_classes = OverClasses::sum;
   std::span<const float> positive_weights = {};  ///< one per class, on the target's part of the loss; empty: 1
-  ConstMatrixView weights = {nullptr, 0, 0};     ///< one per element, rows x classes; no rows: 1
+  std::span<const float> weights = {};           ///< one per element, row by row; empty: 1
 };
 
 namespace detail {
@@ -137,8 +137,9 @@ inline double sigmoid_loss(ConstMatrixView logits, ConstMatrixView targets, cons
   require_finite("sigmoid cross-entropy", logits);
   require_same_shape("targets of the sigmoid cross-entropy", logits, targets);
   if (out.matrix) require_same_shape("gradient of the sigmoid cross-entropy", logits, *out.matrix);
-  if (options.weights.rows() > 0) require_same_shape("weights of the sigmoid cross-entropy", logits, options.weights);
-  const auto positive = options.positive_weights;
+  const auto positive = options.positive_weights, weights = options.weights;
+  if (!weights.empty() && std::ssize(weights) != logits.size())
+    fail("sigmoid cross-entropy: expected ", logits.size(), " weights, found ", weights.size());
   if (!positive.empty() && std::ssize(positive) != logits.cols())
     fail("sigmoid cross-entropy: expected ", logits.cols(), " positive weights, found ", positive.size());
   const Index terms = logits.rows() * (options.over_classes == OverClasses::mean ? logits.cols() : 1);
@@ -148,7 +149,8 @@ inline double sigmoid_loss(ConstMatrixView logits, ConstMatrixView targets, cons
     for (Index col = 0; col < logits.cols(); ++col) {
       const double x = static_cast<double>(logits.row_data(row)[col]);
       const double target = static_cast<double>(targets.row_data(row)[col]);
-      const double weight = options.weights.rows() > 0 ? static_cast<double>(options.weights.row_data(row)[col]) : 1.;
+      const auto i = static_cast<std::size_t>(row * logits.cols() + col);
+      const double weight = weights.empty() ? 1. : static_cast<double>(weights[i]);
       const double on = (positive.empty() ? 1. : static_cast<double>(positive[static_cast<std::size_t>(col)])) * target;
       const double small = std::exp(-std::abs(x)), rest = std::log1p(small);  // log(1 + e^x) = max(x, 0) + rest
       loss += weight * (on * (std::max(-x, 0.) + rest) + (1. - target) * (std::max(x, 0.) + rest));
