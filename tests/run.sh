@@ -58,7 +58,7 @@ sanitizers_packages=""
 sanitizers_cell() {
   build_cell sanitizers -DCMAKE_CXX_COMPILER=g++ $library_only -DMOEVIT_SANITIZE=address,undefined \
     -DCMAKE_BUILD_TYPE=Debug "-DCMAKE_CXX_FLAGS_DEBUG=-O0 -g1" "-DMOEVIT_TEST_SPEC=~[large]" \
-    "-DMOEVIT_TEST_FOLDERS=core;simd;layers;moe;models;io;golden"
+    "-DMOEVIT_TEST_FOLDERS=core;simd;layers;moe;models;train;io;golden"
 }
 
 # The kernels and the routing on 64-bit ARM, emulated.
