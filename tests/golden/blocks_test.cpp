@@ -1,5 +1,5 @@
 /// Encoder blocks of the manifests: attention and MLP or experts.
-#include "golden/typed_cases.hpp"
+#include "golden/typed_gradients.hpp"
 
 using namespace moevit;
 using namespace moevit::test;
@@ -8,9 +8,8 @@ namespace {
 
 void run_block(const GoldenCase& golden) {
   auto block = TypeRegistry<AnyLayer>::instance().make(key_of(golden));
-  load_layer(*block,
-             renamed_parameters(golden, [](const std::string& name) { return "Encoder/encoderblock_0/" + name; }),
-             Naming::vmoe);
+  const auto rename = [](const std::string& name) { return "Encoder/encoderblock_0/" + name; };
+  load_layer(*block, renamed_parameters(golden, rename), Naming::vmoe);
   const auto& moe = golden.config.at("moe");
   RouterSettings settings;
   StoredNoise noise({}, moe.is_null() ? 1 : moe.at("num_experts").get<Index>());
@@ -30,6 +29,10 @@ void run_block(const GoldenCase& golden) {
   outputs.close("y", result.y, settings.options.bf16_dispatch);
   outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")) + losses, settings.options.bf16_dispatch);
   outputs.finish();
+  const AddBlockLosses add_losses = [&](int, const Routing& routing, MatrixView d_logits) {
+    add_losses_of_groups({routing, settings, {}, settings.options.group_tokens}, 1., d_logits);
+  };
+  compare_layer_gradients(golden, *block, settings.options, 1, rename, Naming::vmoe, add_losses);
 }
 
 }  // namespace

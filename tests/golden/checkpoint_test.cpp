@@ -108,7 +108,8 @@ TEST_CASE("golden: checkpoint") {
   const std::vector<GoldenCase> cases = cases_of("checkpoint");
   if (cases.empty()) return;
   const std::string python = find_python();
-  if (python.empty()) return test::skip("needs a Python with numpy and msgpack (Debian: python3-numpy python3-msgpack)");
+  if (python.empty())
+    return test::skip("needs a Python with numpy and msgpack (Debian: python3-numpy python3-msgpack)");
   Converter converter(python);
   std::size_t run = 0;
   for (const GoldenCase& golden : cases) {

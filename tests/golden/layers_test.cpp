@@ -1,23 +1,29 @@
 /// Sparse layers of the manifests: router and experts of one block.
-#include "golden/typed_cases.hpp"
+#include "golden/typed_gradients.hpp"
 
 using namespace moevit;
 using namespace moevit::test;
 
 namespace {
 
-/// A layer whose parameters have the names that they would have in block 0 of a model of the reference.
+/// The names that a layer's parameters would have in block 0 of a model of the reference.
+std::function<std::string(const std::string&)> name_in_model(const GoldenCase& golden) {
+  const bool of_model = golden.kind == "per_image_layer";
+  return [of_model](const std::string& name) {
+    return (of_model && name.starts_with("Router/") ? "Encoder/" : "Encoder/encoderblock_0/Moe/") + name;
+  };
+}
+
 std::unique_ptr<AnyLayer> loaded_layer(const GoldenCase& golden) {
   auto layer = TypeRegistry<AnyLayer>::instance().make(key_of(golden));
-  const bool of_model = golden.kind == "per_image_layer";
-  load_layer(*layer,
-             renamed_parameters(
-                 golden,
-                 [&](const std::string& name) {
-                   return (of_model && name.starts_with("Router/") ? "Encoder/" : "Encoder/encoderblock_0/Moe/") + name;
-                 }),
-             Naming::vmoe);
+  load_layer(*layer, renamed_parameters(golden, name_in_model(golden)), Naming::vmoe);
   return layer;
+}
+
+void compare_gradients_of(const GoldenCase& golden, const RoutingOptions& options, Index copies = 1,
+                          const AddBlockLosses& add_losses = {}) {
+  compare_layer_gradients(golden, *loaded_layer(golden), options, copies, name_in_model(golden), Naming::vmoe,
+                          add_losses);
 }
 
 /// moe_layer and ensemble_layer.
@@ -38,6 +44,10 @@ void run_moe_layer(const GoldenCase& golden) {
   outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")) + losses.sum(),
                 settings.options.bf16_dispatch);
   outputs.finish();
+  compare_gradients_of(golden, settings.options, settings.members,
+                       [&](int, const Routing& routing, MatrixView d_logits) {
+                         add_losses_of_groups({routing, settings, order, settings.options.group_tokens}, 1., d_logits);
+                       });
 }
 
 /// Dispatch weights of all groups in the reference's order, (G, S, E, P).
@@ -103,6 +113,9 @@ void run_per_image_layer(const GoldenCase& golden) {
   const double weight = golden.config.at("super_class_loss_weight");
   outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")) + weight * super_class_loss);
   outputs.finish();
+  compare_gradients_of(golden, options, 1, [&](int, const Routing& record, MatrixView d_logits) {
+    add_router_cross_entropy(record.logits(), golden.integers("inputs/super_class"), weight, d_logits);
+  });
 }
 
 void run_dropless_layer(const GoldenCase& golden) {
@@ -116,6 +129,7 @@ void run_dropless_layer(const GoldenCase& golden) {
   outputs.close("y_reference_layer", result.y);
   outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")));
   outputs.finish();
+  compare_gradients_of(golden, options);
 }
 
 /// Our name of a parameter of the residual layer: fc1 is the hidden layer, fc2 the output layer.

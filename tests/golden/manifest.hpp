@@ -111,6 +111,9 @@ inline void expect_all_run(const std::string& kind, std::size_t run) {
     for (const auto& entry : manifest.json.at("cases")) listed += entry.at("kind") == kind;
   std::cout << "golden " << kind << ": " << run << " of " << listed << " cases run, largest difference "
             << largest_ratios()[kind] << " of its tolerance\n";
+  if (const auto gradients = largest_ratios().find(kind + " gradients"); gradients != largest_ratios().end())
+    std::cout << "golden " << kind << ": gradients compared, too, largest difference " << gradients->second
+              << " of its tolerance\n";
   CHECK(run == listed);
 }
 

@@ -1,5 +1,5 @@
 /// Whole models of the manifests: V-MoE, ensembles, dense ViT, Mobile V-MoE.
-#include "golden/typed_cases.hpp"
+#include "golden/typed_gradients.hpp"
 
 #include <moevit/io/weights.hpp>
 
@@ -101,6 +101,34 @@ void read_noise(const GoldenCase& golden, const Context& context, StoredNoise& n
   }
 }
 
+/// Compares the gradients of a model's parameters and images.
+void compare_model_gradients(const GoldenCase& golden, const AnyModel& model, ContextOptions options,
+                             const LossOfModel& loss, bool bf16) {
+  if (!has_gradients(golden)) return;
+  const auto name = [](const std::string& same) { return same; };
+  const GradientFiles files(golden, name, bf16);
+  const auto wanted = TypeRegistry<AnyModel>::instance().make(key_of(golden)),
+             tolerances = TypeRegistry<AnyModel>::instance().make(key_of(golden));
+  load(*wanted, files.gradients, {.naming = Naming::vmoe});
+  load(*tolerances, files.tolerances, {.naming = Naming::vmoe});
+  const std::vector<float> images = golden.floats("inputs/images");
+  std::vector<float> d_images(images.size());
+  const auto found = model.gradients(images, options, loss, d_images);
+  compare_gradients(golden, found->parameters(), wanted->parameters(), tolerances->parameters());
+  compare_input_gradient(golden, "images", d_images, bf16);
+}
+
+/// The gradient of the mean cross-entropy with each label standing for as many rows as there are members.
+std::vector<float> d_cross_entropy(std::span<const float> logits, const std::vector<std::int32_t>& labels,
+                                   Index classes) {
+  const Index rows = std::ssize(logits) / classes, copies = rows / std::ssize(labels);
+  std::vector<std::int32_t> repeated;
+  for (const std::int32_t label : labels) repeated.insert(repeated.end(), static_cast<std::size_t>(copies), label);
+  std::vector<float> d(logits.size());
+  softmax_cross_entropy({logits.data(), rows, classes}, repeated, {d.data(), rows, classes});
+  return d;
+}
+
 void run_vmoe(const GoldenCase& golden) {
   const auto model = loaded_model(golden);
   const ModelDescription description = model->description();
@@ -125,6 +153,17 @@ void run_vmoe(const GoldenCase& golden) {
   outputs.close("main_loss", main, bf16);
   outputs.close("loss", main + auxiliary, bf16);
   outputs.finish();
+  LossOfModel loss;
+  loss.prepare = [&](Context& run) { run.routing = settings.options; };
+  loss.d_outputs = [&](std::span<const float> values) {
+    return d_cross_entropy(values, golden.integers("inputs/labels"), description.vit.outputs());
+  };
+  loss.add_losses = [&](int, const Routing& routing, MatrixView d_logits) {
+    const RoutedBatch batch{routing, settings, order, settings.options.group_tokens};
+    add_losses_of_groups(batch, 1. / static_cast<double>(batch.groups() * settings.members), d_logits);
+  };
+  compare_model_gradients(
+      golden, *model, {.images = golden.shape("inputs/images")[0], .selected = settings.options.selected}, loss, bf16);
 }
 
 void run_mobile(const GoldenCase& golden) {
@@ -152,8 +191,19 @@ void run_mobile(const GoldenCase& golden) {
   const double super_class = cross_entropy(values_of(routing.logits()), golden.integers("inputs/super_class"), rows);
   outputs.close("main_loss", main);
   outputs.close("super_class_loss", super_class);
-  outputs.close("loss", main + golden.config.at("super_class_loss_weight").get<double>() * super_class);
+  const double weight = golden.config.at("super_class_loss_weight");
+  outputs.close("loss", main + weight * super_class);
   outputs.finish();
+  LossOfModel loss;
+  loss.prepare = [&](Context& run) { run.routing.selected = golden.config.at("k"); };
+  loss.d_outputs = [&](std::span<const float> values) {
+    return d_cross_entropy(values, golden.integers("inputs/labels"), model->description().vit.outputs());
+  };
+  loss.add_losses = [&](int, const Routing& record, MatrixView d_logits) {
+    add_router_cross_entropy(record.logits(), golden.integers("inputs/super_class"), weight, d_logits);
+  };
+  compare_model_gradients(golden, *model, {.images = images, .selected = golden.config.at("k").get<Index>()}, loss,
+                          false);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 /// type for the golden cases that have its configuration; this header keeps those sources small and quick to compile.
 #pragma once
 
+#include <moevit/models/backpropagation.hpp>
 #include <moevit/moe/residual_expert_bank.hpp>
 #include <moevit/moevit.hpp>
 
@@ -13,6 +14,23 @@
 #include <vector>
 
 namespace moevit::test {
+
+/// Adds the gradient of the auxiliary losses of a sparse block to that of its router's logits.
+using AddBlockLosses = std::function<void(int block, const Routing& routing, MatrixView d_logits)>;
+
+/// What a model's loss is made of.
+struct LossOfModel {
+  std::function<void(Context& context)> prepare;  ///< sets routing options
+  /// The gradient of the loss to the outputs.
+  std::function<std::vector<float>(std::span<const float> outputs)> d_outputs;
+  AddBlockLosses add_losses;
+};
+
+/// Sets all parameters to zero.
+inline void clear(std::vector<Parameter> parameters) {
+  for (const Parameter& parameter : parameters)
+    parameter.assign(std::vector<float>(static_cast<std::size_t>(parameter.size())));
+}
 
 /// A model of any configuration.
 class AnyModel {
@@ -26,6 +44,9 @@ class AnyModel {
   virtual Context context(ContextOptions options) const = 0;
   virtual void forward(std::span<const float> images, std::span<float> outputs, Context& context) const = 0;
   virtual Index outputs_per_image() const = 0;
+  /// The gradient of a loss, as the parameters of another model of this type, and that of the images.
+  virtual std::unique_ptr<AnyModel> gradients(std::span<const float> images, ContextOptions options,
+                                              const LossOfModel& loss, std::span<float> d_images) const = 0;
 };
 
 template <class Model>
@@ -41,6 +62,23 @@ class TypedModel : public AnyModel {
     model_.forward(images, outputs, context);
   }
   Index outputs_per_image() const override { return Model::outputs_per_image; }
+  std::unique_ptr<AnyModel> gradients(std::span<const float> images, ContextOptions options, const LossOfModel& loss,
+                                      std::span<float> d_images) const override {
+    auto result = std::make_unique<TypedModel>();
+    clear(result->parameters());
+    if constexpr (requires { Backpropagation(model_); }) {
+      Backpropagation run(model_, {.images = options.images, .threads = options.threads, .selected = options.selected});
+      if (loss.prepare) loss.prepare(run.context());
+      run.add_losses = loss.add_losses;
+      const Index count = static_cast<Index>(images.size()) / Model::config.image_values();
+      std::vector<float> outputs(static_cast<std::size_t>(count * outputs_per_image() * Model::config.outputs()));
+      run.forward(model_, images, outputs);
+      run.backward(model_, loss.d_outputs(outputs), result->model_, d_images);
+    } else {
+      fail("this type of model has no training passes");
+    }
+    return result;
+  }
 
  private:
   Model model_;
@@ -63,6 +101,11 @@ class AnyLayer {
   virtual ModelDescription description() const = 0;
   /// y = layer(x); returns the context that it ran in, whose block 0 has the routing.
   virtual Context run(const LayerInput& input, MatrixView y) const = 0;
+  /// The gradient of sum(y * cotangent) + losses, as the parameters of another layer of this type, and that of x.
+  virtual std::unique_ptr<AnyLayer> gradients(const LayerInput& /*input*/, ConstMatrixView /*cotangent*/,
+                                              const AddBlockLosses& /*add_losses*/, MatrixView /*d_x*/) const {
+    fail("this type of layer has no training passes");
+  }
 };
 
 namespace detail {
@@ -72,6 +115,12 @@ inline Context layer_context(ScratchBytes scratch, const LayerInput& input) {
   Context context(scratch, {.images = input.images}, {}, {0}, 1);
   context.routing = input.options;
   return context;
+}
+
+/// The losses of block 0.
+inline AddLossGradient losses_of_layer(const AddBlockLosses& add_losses) {
+  if (!add_losses) return {};
+  return [&](const Routing& routing, MatrixView d_logits) { add_losses(0, routing, d_logits); };
 }
 
 template <class Layer>
@@ -95,6 +144,28 @@ class TypedSparseMlp : public AnyLayer {
     y.setZero();
     sparse_.forward({input.x, y, nullptr, input.images, input.tokens_per_image, Sparse::copies, 0}, context);
     return context;
+  }
+  std::unique_ptr<AnyLayer> gradients(const LayerInput& input, ConstMatrixView cotangent,
+                                      const AddBlockLosses& add_losses, MatrixView d_x) const override {
+    auto result = std::make_unique<TypedSparseMlp>();
+    clear(result->parameters());
+    if constexpr (Sparse::is_trainable) {
+      Context context =
+          detail::layer_context(Sparse::training_scratch(input.options, input.images, input.tokens_per_image), input);
+      Arena memory(Sparse::saved_bytes(input.options, input.images, input.tokens_per_image));
+      const auto saved = Sparse::take_saved(input.options, input.images, input.tokens_per_image, memory);
+      RowMajorMatrix y = RowMajorMatrix::Zero(input.x.rows(), input.x.cols());
+      const BlockRows rows{
+          input.x, {y.data(), y.rows(), y.cols()}, nullptr, input.images, input.tokens_per_image, Sparse::copies, 0};
+      sparse_.forward_saved(rows, saved, false, context);
+      d_x.setZero();
+      PlanGradient plan;
+      sparse_.backward(rows, saved, cotangent, result->sparse_, plan, detail::losses_of_layer(add_losses), d_x,
+                       context);
+    } else {
+      fail("this type of layer has no training passes");
+    }
+    return result;
   }
 
  private:
@@ -123,6 +194,30 @@ class TypedPerImageMlp : public AnyLayer {
     sparse_.forward(rows, context);
     return context;
   }
+  std::unique_ptr<AnyLayer> gradients(const LayerInput& input, ConstMatrixView cotangent,
+                                      const AddBlockLosses& add_losses, MatrixView d_x) const override {
+    auto result = std::make_unique<TypedPerImageMlp>();
+    clear(result->parameters());
+    const ScratchBytes experts = Sparse::training_scratch(input.options, input.images, input.tokens_per_image);
+    Context context = detail::layer_context(
+        one_after_the_other(experts, one_after_the_other({RouterType::scratch_bytes(input.images), 0},
+                                                         RouterType::backward_scratch(input.images))),
+        input);
+    Arena memory(Sparse::saved_bytes(input.options, input.images, input.tokens_per_image));
+    const auto saved = Sparse::take_saved(input.options, input.images, input.tokens_per_image, memory);
+    RowMajorMatrix y = RowMajorMatrix::Zero(input.x.rows(), input.x.cols());
+    const BlockRows rows{input.x, {y.data(), y.rows(), y.cols()}, nullptr, input.images, input.tokens_per_image, 1, 0};
+    Routing& routing = context.routing_of(0);
+    router_.route(rows.request(context), routing);
+    sparse_.forward_saved(rows, saved, false, context);
+    d_x.setZero();
+    PlanGradient plan;
+    plan.start(routing.plan);
+    const AddLossGradient losses = detail::losses_of_layer(add_losses);
+    sparse_.backward(rows, saved, cotangent, result->sparse_, plan, losses, d_x, context);
+    router_.backward(rows.request(context), routing, plan, losses, result->router_, d_x);
+    return result;
+  }
 
  private:
   RouterType router_;
@@ -147,6 +242,31 @@ class TypedBlock : public AnyLayer {
     else
       block_.forward(y, input.images, 1, 0, context);
     return context;
+  }
+  std::unique_ptr<AnyLayer> gradients(const LayerInput& input, ConstMatrixView cotangent,
+                                      const AddBlockLosses& add_losses, MatrixView d_x) const override {
+    auto result = std::make_unique<TypedBlock>();
+    clear(result->parameters());
+    const MatrixView d(d_x.data(), d_x.rows(), d_x.cols());
+    d_x = cotangent;
+    RowMajorMatrix y(input.x.rows(), input.x.cols());
+    const MatrixView out(y.data(), y.rows(), y.cols());
+    if constexpr (dense) {
+      Context context = detail::layer_context(Block::training_scratch(input.images), input);
+      Arena memory(Block::saved_bytes(input.x.rows()));
+      const auto saved = Block::take_saved(input.x.rows(), memory);
+      block_.forward_saved(input.x, saved, out, context.workspace());
+      block_.backward(input.x, saved, result->block_, d, context.workspace());
+    } else {
+      Context context = detail::layer_context(Block::training_scratch(input.options, input.images), input);
+      Arena memory(Block::saved_bytes(input.options, input.images));
+      const auto saved = Block::take_saved(input.options, input.images, memory);
+      block_.forward_saved(input.x, input.images, 1, 0, saved, false, out, context);
+      PlanGradient plan;
+      block_.backward(input.x, input.images, 1, 0, saved, result->block_, plan, detail::losses_of_layer(add_losses), d,
+                      context);
+    }
+    return result;
   }
 
  private:

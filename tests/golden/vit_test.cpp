@@ -1,5 +1,5 @@
 /// timm's vision transformer: logits with both forms of GELU, streams after the blocks, three namings of the weights.
-#include "golden/typed_cases.hpp"
+#include "golden/typed_gradients.hpp"
 
 #include <moevit/io/npz.hpp>
 #include <moevit/io/weights.hpp>
@@ -61,6 +61,27 @@ void compare_namings(CaseOutputs& outputs, AnyModel& model) {
   }
 }
 
+void compare_vit_gradients(const GoldenCase& golden, const AnyModel& model) {
+  if (!has_gradients(golden)) return;
+  const GradientFiles files(golden, timm_name, false);
+  const auto wanted = TypeRegistry<AnyModel>::instance().make(key_of(golden) + "#erf"),
+             tolerances = TypeRegistry<AnyModel>::instance().make(key_of(golden) + "#erf");
+  load(*wanted, files.gradients, {.naming = Naming::timm});
+  load(*tolerances, files.tolerances, {.naming = Naming::timm});
+  const std::vector<float> images = golden.floats("inputs/images");
+  LossOfModel loss;
+  loss.d_outputs = [&](std::span<const float> logits) {
+    const Index rows = golden.shape("inputs/images")[0], classes = std::ssize(logits) / rows;
+    std::vector<float> d(logits.size());
+    softmax_cross_entropy({logits.data(), rows, classes}, golden.integers("inputs/labels"), {d.data(), rows, classes});
+    return d;
+  };
+  std::vector<float> d_images(images.size());
+  const auto found = model.gradients(images, {.images = golden.shape("inputs/images")[0]}, loss, d_images);
+  compare_gradients(golden, found->parameters(), wanted->parameters(), tolerances->parameters());
+  compare_input_gradient(golden, "images", d_images, false);
+}
+
 void run_vit(const GoldenCase& golden) {
   const TensorFile parameters = renamed_parameters(golden, timm_name);
   const auto model = TypeRegistry<AnyModel>::instance().make(key_of(golden) + "#erf");
@@ -72,6 +93,7 @@ void run_vit(const GoldenCase& golden) {
   compare_features(outputs, model->description().vit, streams.last());
   const auto rows = static_cast<std::size_t>(golden.shape("inputs/images")[0]);
   outputs.close("loss", cross_entropy(logits, golden.integers("inputs/labels"), rows));
+  compare_vit_gradients(golden, *model);
   compare_namings(outputs, *model);
   if (outputs.has("logits_tanh_gelu")) {
     const auto tanh_model = TypeRegistry<AnyModel>::instance().make(key_of(golden) + "#tanh");
