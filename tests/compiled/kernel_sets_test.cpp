@@ -4,6 +4,7 @@
 #include "random_values.hpp"
 #include "reference_model.hpp"
 
+#include <moevit/models/backpropagation.hpp>
 #include <moevit/simd/attention.hpp>
 
 #include <algorithm>
@@ -120,5 +121,28 @@ TEST_CASE("models of every kind and precision give nearly the same with all sets
       // A number next to a rounding limit of bfloat16 or int8 may fall to the other side.
       for (std::size_t i = 1; i < found.size(); ++i) CHECK(relative_difference(found[i], expected[i]) < 0.03);
     });
+  });
+}
+
+TEST_CASE("gradients are nearly the same with all sets") {
+  for_each_model([]<class Net>(const std::string& name, const Net& net) {
+    if constexpr (std::is_base_of_v<TopK, Net> || std::is_base_of_v<DenseVit, Net>) {
+      INFO(name);
+      const auto gradients = [&] {
+        const std::vector<float> images = test::normal_values(batch * Net::config.image_values(), 5),
+                                 d_outputs = test::normal_values(batch * Net::config.outputs(), 6);
+        std::vector<float> outputs(d_outputs.size()), all;
+        Net result;
+        Backpropagation run(net, {.images = batch, .threads = 2});
+        run.forward(net, images, outputs);
+        run.backward(net, d_outputs, result);
+        for (const Parameter& parameter : result.parameters())
+          for (const float value : parameter.values()) all.push_back(value);
+        return all;
+      };
+      REQUIRE(simd::use_kernels(family_baseline));
+      const std::vector<float> expected = gradients();
+      for_each_set([&](const char*) { CHECK(relative_difference(gradients(), expected) < 1e-4); });
+    }
   });
 }

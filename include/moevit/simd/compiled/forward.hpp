@@ -73,4 +73,26 @@ void add_weighted_rows(Index rows, Row row, Weight weight, const float* scale, I
 }
 inline bool all_finite(const float* x, Index count) { return chosen_kernels().all_finite(x, count); }
 
+inline void pack_panel(const float* source, Index stride, Index rows, Index cols, Index panel, float* target) {
+  chosen_kernels().pack_panel(source, stride, rows, cols, panel, target);
+}
+inline void add_transposed_product(const float* x, Index x_stride, Index first, Index count, const PackedView& d,
+                                   const TransposedOut& y) {
+  chosen_kernels().add_transposed_product(x, x_stride, first, count, d, y);
+}
+inline void activate_row(Activation activation, const float* x, Index count, float* y) {
+  chosen_kernels().activate_row(activation, x, count, y);
+}
+inline void activation_gradient_row(Activation activation, const float* x, const float* dy, Index count, float* dx) {
+  chosen_kernels().activation_gradient_row(activation, x, dy, count, dx);
+}
+inline void add_layer_norm_gradient_row(const float* x, const float* dy, Index count, const float* scale, float epsilon,
+                                        float* d_scale, float* d_bias, float* dx) {
+  chosen_kernels().add_layer_norm_gradient_row(x, dy, count, scale, epsilon, d_scale, d_bias, dx);
+}
+inline float dot_row(const float* x, const float* y, Index count) { return chosen_kernels().dot_row(x, y, count); }
+inline void softmax_gradient_row(const float* p, const float* dp, Index count, float factor, float* dx) {
+  chosen_kernels().softmax_gradient_row(p, dp, count, factor, dx);
+}
+
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -1,6 +1,7 @@
 /// Pointers to the kernels of one instruction set.
 #pragma once
 
+#include <moevit/core/config.hpp>
 #include <moevit/core/index.hpp>
 #include <moevit/simd/instruction_set.hpp>
 
@@ -19,6 +20,7 @@ struct RowTiles;
 struct RowsOut;
 struct TileKernel;
 struct TilesOut;
+struct TransposedOut;
 enum class WeightFormat : unsigned char;
 
 /// A reference to something callable, as two pointers: what a table of functions can take instead of a template.
@@ -66,6 +68,14 @@ struct KernelTable {
   void (*add_scaled_row)(float, const float*, Index, float*);
   void (*add_weighted_rows)(Index, ConstRowRef, FloatRef, const float*, Index, float*);
   bool (*all_finite)(const float*, Index);
+  // Training.
+  void (*pack_panel)(const float*, Index, Index, Index, Index, float*);
+  void (*add_transposed_product)(const float*, Index, Index, Index, const PackedView&, const TransposedOut&);
+  void (*activate_row)(Activation, const float*, Index, float*);
+  void (*activation_gradient_row)(Activation, const float*, const float*, Index, float*);
+  void (*add_layer_norm_gradient_row)(const float*, const float*, Index, const float*, float, float*, float*, float*);
+  float (*dot_row)(const float*, const float*, Index);
+  void (*softmax_gradient_row)(const float*, const float*, Index, float, float*);
 };
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

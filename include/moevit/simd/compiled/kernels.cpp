@@ -3,14 +3,17 @@
 // Whatever this unit defines that another one may define, too, must have the instruction set in its name, or the linker
 // could take code for a newer set than the machine has. So nothing of Eigen and no containers belong here, and a test
 // (tests/compiled) looks at the symbols.
+#include <moevit/simd/activation_gradient.hpp>
 #include <moevit/simd/attention.hpp>
 #include <moevit/simd/choose_kernel.hpp>
 #include <moevit/simd/compiled/kernel_table.hpp>
 #include <moevit/simd/int8_widening.hpp>
 #include <moevit/simd/layer_norm.hpp>
+#include <moevit/simd/row_gradients.hpp>
 #include <moevit/simd/rows.hpp>
 #include <moevit/simd/softmax_rows.hpp>
 #include <moevit/simd/top_k.hpp>
+#include <moevit/simd/transposed_product.hpp>
 
 #define MOEVIT_TEXT_OF(name) #name
 #define MOEVIT_TEXT(name) MOEVIT_TEXT_OF(name)
@@ -42,6 +45,13 @@ constexpr KernelTable table{
     .add_scaled_row = &add_scaled_row<DefaultArch>,
     .add_weighted_rows = &add_weighted_rows<DefaultArch, ConstRowRef, FloatRef>,
     .all_finite = &all_finite<DefaultArch>,
+    .pack_panel = &pack_panel<DefaultArch>,
+    .add_transposed_product = &add_transposed_product<DefaultArch>,
+    .activate_row = &activate_row<DefaultArch>,
+    .activation_gradient_row = &activation_gradient_row<DefaultArch>,
+    .add_layer_norm_gradient_row = &add_layer_norm_gradient_row<DefaultArch>,
+    .dot_row = &dot_row<DefaultArch>,
+    .softmax_gradient_row = &softmax_gradient_row<DefaultArch>,
 };
 
 }  // namespace
