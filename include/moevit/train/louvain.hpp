@@ -4,18 +4,11 @@
 #include <moevit/train/random.hpp>
 #include <moevit/train/refine_groups.hpp>
 
-#include <numeric>
+#include <span>
 #include <utility>
 #include <vector>
 
 namespace moevit::detail {
-
-/// 0, 1, ..., count - 1.
-inline std::vector<Index> whole_numbers(Index count) {
-  std::vector<Index> numbers(static_cast<std::size_t>(count));
-  std::iota(numbers.begin(), numbers.end(), Index{0});
-  return numbers;
-}
 
 /// The group of each class, and how many groups there are.
 struct Level {

@@ -6,8 +6,10 @@
 
 #include <concepts>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <utility>
+#include <vector>
 
 namespace moevit {
 
@@ -40,6 +42,17 @@ class RandomStream {
   std::uint64_t stream_;
   std::uint64_t counter_ = 0;
 };
+
+namespace detail {
+
+/// 0, 1, ..., count - 1.
+inline std::vector<Index> whole_numbers(Index count) {
+  std::vector<Index> numbers(static_cast<std::size_t>(count));
+  std::iota(numbers.begin(), numbers.end(), Index{0});
+  return numbers;
+}
+
+}  // namespace detail
 
 /// Puts the values into random order, each order equally likely (Fisher and Yates).
 template <class T>
