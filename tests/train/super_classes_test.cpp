@@ -199,8 +199,7 @@ TEST_CASE("one group, as many groups as classes, classes that nothing is taken f
 
   // Classes 1 and 3 have no edge.
   std::vector<double> weights(36);
-  for (const auto& [a, b] : {std::pair{0, 2}, {4, 5}})
-    weights[static_cast<std::size_t>(6 * a + b)] = weights[static_cast<std::size_t>(6 * b + a)] = 3;
+  weights[0 * 6 + 2] = weights[2 * 6 + 0] = weights[4 * 6 + 5] = weights[5 * 6 + 4] = 3;
   const ClassGraph apart(weights, 6);
   CHECK(natural_super_classes(apart).groups == std::vector<int>{0, 1, 0, 2, 3, 3});
   const SuperClasses two = find_super_classes(apart, 2);
