@@ -9,7 +9,7 @@ using namespace moevit::test;
 namespace {
 
 /// Each has a test case of its name in this folder, which fails when it runs fewer cases than the manifests list.
-constexpr std::array<std::string_view, 28> compared_kinds{"topk_router",
+constexpr std::array<std::string_view, 29> compared_kinds{"topk_router",
                                                           "dispatch",
                                                           "expert_choice_router",
                                                           "aux_losses",
@@ -36,14 +36,14 @@ constexpr std::array<std::string_view, 28> compared_kinds{"topk_router",
                                                           "mixup_cutmix",
                                                           "topk_accuracy",
                                                           "optimizer",
-                                                          "schedule"};
+                                                          "schedule",
+                                                          "super_class_clustering"};
 
 /// Not compared yet, as the library does not have these parts. Gradients (`grads/...`) of layers and models come later
 /// too.
-constexpr std::array<std::string_view, 11> later_kinds{
-    "swin_classifier", "swin_backbone",          "swin_names",    "cvt",
-    "cvt_names",       "sigmoid_focal_loss",     "giou_loss",     "segmentation_loss",
-    "mean_iou",        "super_class_clustering", "coco_detection"};
+constexpr std::array<std::string_view, 10> later_kinds{
+    "swin_classifier",    "swin_backbone", "swin_names",        "cvt",      "cvt_names",
+    "sigmoid_focal_loss", "giou_loss",     "segmentation_loss", "mean_iou", "coco_detection"};
 
 template <class List>
 bool lists(const List& list, const std::string& kind) {
