@@ -17,7 +17,7 @@ using Bytes = std::vector<int>;
 
 Image image_of(Index height, Index width, Index channels, const Bytes& values) {
   Image image(height, width, channels);
-  REQUIRE(image.pixels().size() == values.size());
+  if (image.pixels().size() != values.size()) fail("test: ", values.size(), " values");
   std::transform(values.begin(), values.end(), image.row(0),
                  [](int value) { return static_cast<std::uint8_t>(value); });
   return image;
@@ -60,10 +60,11 @@ TEST_CASE("rotations and shears by hand") {
   CHECK(bytes(rotated(letter, -90)) == Bytes{7, 4, 1, 8, 5, 2, 9, 6, 3});
   CHECK(bytes(rotated(letter, 180)) == Bytes{9, 8, 7, 6, 5, 4, 3, 2, 1});
   CHECK(bytes(rotated(grey(2, 2, {1, 2, 3, 4}), 90)) == Bytes{2, 4, 1, 3});
-  // 45 degrees: the corners come from outside, the middle stays.
+  // 45 degrees: the top of 3 x 3 pixels turns into the corner; the corners of 4 x 4 come from outside.
   const Bytes turned = bytes(rotated(letter, 45, 77));
+  CHECK(turned[0] == 2);
   CHECK(turned[4] == 5);
-  CHECK(turned[0] == 77);
+  CHECK(bytes(rotated(noise(4, 4, 1, 1), 45, 77))[0] == 77);
   // x' = x + 1 * y: row y is read y + 1/2 pixels further right, y from 1/2 up; its centre rounds down.
   CHECK(bytes(transformed(letter, {.xy = 1})) == Bytes{2, 3, 0, 6, 0, 0, 0, 0, 0});
   CHECK(bytes(transformed(letter, {.yx = 1})) == Bytes{4, 8, 0, 7, 0, 0, 0, 0, 0});

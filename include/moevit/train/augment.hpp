@@ -22,7 +22,7 @@ struct Augmentation {
 
 /// Throws Error when the numbers make no sense.
 inline void check_augmentation(const Augmentation& augmentation) {
-  constexpr Index most = 65536;
+  static constexpr Index most = 65536;
   const auto in_range = [](const char* what, Index value) {
     if (value < 0 || value > most) fail("augmentation: expected ", what, " from 0 to ", most, ", found ", value);
   };
