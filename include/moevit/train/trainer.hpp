@@ -1,0 +1,256 @@
+/// Trains a model, so that a run which is killed at any moment goes on to the same bits.
+#pragma once
+
+#include <moevit/io/report/training_curves.hpp>
+#include <moevit/io/weights.hpp>
+#include <moevit/train/checkpoint_file.hpp>
+#include <moevit/train/clipping.hpp>
+#include <moevit/train/training_data.hpp>
+#include <moevit/train/training_files.hpp>
+#include <moevit/train/training_monitor.hpp>
+#include <moevit/train/training_pass.hpp>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace moevit {
+
+/// How a run ended.
+struct TrainingResult {
+  Index step = 0;       ///< steps done; fewer than asked for when patience was over
+  Index best_step = 0;  ///< 0: nothing was evaluated
+  double best_accuracy = 0;
+  double best_loss = 0;
+};
+
+/// Trains a model in steps: batch, forward, losses, backward, clipping, optimiser, average. It writes to its folder
+/// what TrainingFiles lists. If a checkpoint is there, the run goes on from it; weights, log and best weights are then
+/// those of a run that was never interrupted, bit for bit, on the same machine and build, with any number of threads.
+///
+///     initialise(net.parameters(), {.seed = 1});
+///     Trainer trainer(net, {dataset, validation_split(dataset)}, {.folder = "run", .steps = 1000});
+///     trainer.run();
+template <class Net>
+class Trainer {
+ public:
+  /// `net`: initialised or loaded; it and the data set must live on, and the net stay where it is. Throws Error when
+  /// options, model and data do not fit together, and when a class has no images.
+  Trainer(Net& net, TrainingData data, TrainerOptions options)
+      : net_(net),
+        options_(completed(std::move(options))),
+        data_(checked(std::move(data))),
+        files_(options_.folder),
+        state_(net.parameters(), options_),
+        pass_(net, options_),
+        loader_(data_.dataset, data_.split.training, net.preprocessing(), options_.loader) {
+    if (!data_.dataset.class_names().empty()) net.set_class_names(data_.dataset.class_names());
+    if (!data_.split.validation.empty())
+      validation_.emplace(
+          data_.dataset, data_.split.validation, net.preprocessing(),
+          LoaderOptions{.batch = options_.loader.batch, .order = BatchOrder::as_given, .last_batch = LastBatch::kept});
+    print_ = fingerprint(options_);
+    add_data(data_, print_);
+    for (const auto& [key, value] : to_metadata({net.description(), net.preprocessing(), net.class_names()}))
+      print_["model, " + key] = value;
+  }
+  Trainer(const Trainer&) = delete;
+
+  const TrainingFiles& files() const { return files_; }
+  /// Parameters, optimiser and progress.
+  const TrainingState& state() const { return state_; }
+
+  /// Trains to the end. Afterwards the net has the final weights, those of the average if there is one. Throws Error
+  /// that names the step, the reason, the place of numbers that are not finite, and the last good checkpoint.
+  TrainingResult run(TrainingMonitor& monitor) {
+    begin();
+    monitor.started(progress().step, options_.steps);
+    while (!is_over()) step(monitor);
+    guarded(progress().step, [&] { finish(); });
+    monitor.finished(progress().step);
+    return {progress().step, progress().best_step, progress().best_accuracy, progress().best_loss};
+  }
+  TrainingResult run() {
+    TrainingMonitor nobody;
+    return run(nobody);
+  }
+
+ private:
+  static TrainerOptions completed(TrainerOptions options) {
+    check_options(options);
+    options.loader.seed = options.seed;
+    if (options.schedule.total == 0) options.schedule.total = options.steps;
+    return options;
+  }
+  TrainingData checked(TrainingData data) const {
+    check_training_data(data, Net::config.outputs());
+    const Preprocessing& preprocessing = net_.preprocessing();
+    if (preprocessing.height != Net::config.height() || preprocessing.width != Net::config.width() ||
+        preprocessing.channels != Net::config.channels)
+      fail("training: the model takes images of ", Net::config.height(), " x ", Net::config.width(), " x ",
+           Net::config.channels, ", but its preprocessing makes others");
+    return data;
+  }
+
+  TrainingProgress& progress() { return state_.progress; }
+
+  bool is_over() {
+    const bool gave_up = options_.patience > 0 && progress().best_step > 0 &&
+                         progress().step - progress().best_step >= options_.patience * options_.evaluate_every;
+    return progress().step >= options_.steps || gave_up;
+  }
+
+  void begin() {
+    files_.prepare();
+    const bool resumes = std::filesystem::exists(files_.checkpoint());
+    if (!resumes && std::filesystem::exists(files_.previous()))
+      fail(files_.checkpoint().string(), ": is missing, but ", files_.previous().string(),
+           " is there: rename it to go on from it, or remove it to begin anew");
+    if (resumes) read_back();
+    pass_.noise().set_counter(progress().noise_counter);
+    log_.emplace(files_.log(), progress().log_bytes);
+    if (!resumes) checkpoint();
+    checkpoint_step_ = progress().step;
+    loader_.seek(progress().step / loader_.steps_per_epoch(), progress().step % loader_.steps_per_epoch());
+  }
+
+  void read_back() {
+    try {
+      read_checkpoint(files_.checkpoint(), state_, print_);
+    } catch (const Error& error) {
+      std::string message = error.what();
+      try {
+        read_checkpoint(files_.previous(), state_, print_);
+        message += "\nThe checkpoint before it, " + files_.previous().string() + " of step " +
+                   std::to_string(progress().step) + ", is sound: rename it to " +
+                   files_.checkpoint().filename().string() + " to go on from it";
+      } catch (const Error&) {
+        // No help: absent, damaged too, or of other options as well.
+      }
+      throw Error(message);
+    }
+  }
+
+  /// One step with everything that belongs to it; the checkpoint comes last, so that it holds all of it.
+  void step(TrainingMonitor& monitor) {
+    const Index number = progress().step + 1;
+    const Batch batch = guarded(number, [&] { return loader_.next(); });
+    const StepLosses losses = guarded(
+        number, [&] { return learn(batch); }, Finite::suspected);
+    ++progress().step;
+    guarded(number, [&] {
+      if (is_due(options_.log_every)) log_training(monitor);
+      if (is_due(options_.evaluate_every) && validation_) evaluate(monitor);
+      if (is_due(options_.checkpoint_every)) checkpoint();
+    });
+    monitor.step_done({number, options_.steps, losses.loss});
+  }
+  bool is_due(Index every) { return progress().step == options_.steps || (every > 0 && progress().step % every == 0); }
+
+  StepLosses learn(const Batch& batch) {
+    const StepLosses losses = pass_.compute(net_, batch, progress().step);
+    const double norm =
+        options_.clip > 0 ? clip_by_global_norm(pass_.gradients(), options_.clip) : global_norm(pass_.gradients());
+    state_.update(pass_.gradients(), options_.schedule.at(progress().step));
+    StepSums& sums = progress().sums;
+    sums.loss += losses.loss, sums.auxiliary += losses.auxiliary, sums.router += losses.router;
+    sums.norm += norm, ++sums.steps;
+    progress().noise_counter = pass_.noise().counter();
+    return losses;
+  }
+
+  void log_training(TrainingMonitor& monitor) {
+    const StepSums sums = std::exchange(progress().sums, {});
+    const double share = 1. / static_cast<double>(sums.steps);
+    const Index step = progress().step;
+    const TrainingEntry entry{step,
+                              (step - 1) / loader_.steps_per_epoch(),
+                              sums.loss * share,
+                              sums.auxiliary * share,
+                              sums.router * share,
+                              options_.schedule.at(step - 1),
+                              sums.norm * share};
+    log_->add(entry);
+    monitor.logged(entry);
+  }
+
+  /// Evaluates the average if there is one, and saves the weights if none before were better.
+  void evaluate(TrainingMonitor& monitor) {
+    state_.swap_average();
+    const Evaluation found = guarded(
+        progress().step, [&] { return pass_.evaluate(net_, *validation_); }, Finite::suspected);
+    TrainingProgress& now = progress();
+    const bool is_best =
+        found.accuracy > now.best_accuracy || (found.accuracy == now.best_accuracy && found.loss < now.best_loss);
+    if (is_best) {
+      now.best_step = now.step, now.best_accuracy = found.accuracy, now.best_loss = found.loss;
+      save(net_, files_.best());
+    }
+    state_.swap_average();
+    const EvaluationEntry entry{now.step, found.loss, found.accuracy, is_best};
+    log_->add(entry);
+    write_curves();
+    monitor.evaluated(entry);
+  }
+
+  void write_curves() {
+    AtomicFile file(files_.curves());
+    file.write(report::training_curves(read_training_log(files_.log())));
+    file.commit();
+  }
+
+  void checkpoint() {
+    progress().log_bytes = log_->bytes();
+    log_->sync();
+    // Links first: when writing fails, both names are of the last good one.
+    files_.keep_previous();
+    write_checkpoint(files_.checkpoint(), state_, print_);
+    checkpoint_step_ = progress().step;
+  }
+
+  void finish() {
+    if (checkpoint_step_ != progress().step) checkpoint();
+    state_.swap_average();
+    save(net_, files_.weights());
+    write_curves();
+  }
+
+  enum class Finite : unsigned char { yes, suspected };
+
+  /// Calls work(); an Error says at which step it was and where to go on.
+  template <class Work>
+  auto guarded(Index number, Work work, Finite finite = Finite::yes) -> decltype(work()) {
+    try {
+      return work();
+    } catch (const StoppedError&) {
+      throw;
+    } catch (const Error& error) {
+      std::string message = "training stopped at step " + std::to_string(number) + ": " + error.what();
+      if (finite == Finite::suspected)
+        if (const std::string place = pass_.find_not_finite(net_); !place.empty())
+          message += "\nThe first numbers that are not finite: " + place;
+      if (checkpoint_step_ >= 0)
+        message += "\nThe last good checkpoint is " + files_.checkpoint().string() + ", of step " +
+                   std::to_string(checkpoint_step_);
+      throw StoppedError(message);
+    }
+  }
+  /// An Error whose message is already whole.
+  struct StoppedError : Error {
+    using Error::Error;
+  };
+
+  Net& net_;
+  TrainerOptions options_;
+  TrainingData data_;
+  TrainingFiles files_;
+  TrainingState state_;
+  TrainingPass<Net> pass_;
+  Loader loader_;
+  std::optional<Loader> validation_;
+  Fingerprint print_;
+  std::optional<TrainingLog> log_;
+  Index checkpoint_step_ = -1;
+};
+
+}  // namespace moevit

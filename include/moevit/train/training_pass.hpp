@@ -1,0 +1,173 @@
+/// The arithmetic of one training step, and of an evaluation.
+#pragma once
+
+#include <moevit/models/backpropagation.hpp>
+#include <moevit/moe/noise.hpp>
+#include <moevit/train/accuracy.hpp>
+#include <moevit/train/loader.hpp>
+#include <moevit/train/mixup.hpp>
+#include <moevit/train/router_losses.hpp>
+#include <moevit/train/targets.hpp>
+#include <moevit/train/trainer_options.hpp>
+
+#include <cmath>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace moevit {
+
+/// Losses of one step before its update.
+struct StepLosses {
+  double loss = 0;       ///< mean cross-entropy of the classifier
+  double auxiliary = 0;  ///< weighted sum over the sparse blocks
+  double router = 0;     ///< mean cross-entropy of the super-classes
+};
+
+struct Evaluation {
+  double loss = 0;
+  double accuracy = 0;
+};
+
+/// Gradients of batches, and evaluations, of one model type.
+template <class Net>
+class TrainingPass {
+  static_assert(Net::outputs_per_image == 1, "TrainingPass: ensembles are not trained yet");
+  static constexpr Index classes = Net::config.outputs();
+  using Run = std::remove_cvref_t<decltype(Backpropagation(std::declval<const Net&>()))>;
+
+ public:
+  /// Throws Error when options make no sense for the model.
+  TrainingPass(const Net& net, const TrainerOptions& options)
+      : options_(options),
+        run_(net, {.images = options.loader.batch, .threads = options.threads, .checkpoint = options.recompute}),
+        evaluation_routing_(run_.context().routing),
+        noise_(options.seed),
+        gradient_list_(gradients_.parameters()),
+        router_losses_(net.description(), options.router) {
+    const auto values = static_cast<std::size_t>(options.loader.batch * classes);
+    outputs_.resize(values), d_outputs_.resize(values), targets_.resize(values);
+    RoutingOptions& routing = run_.context().routing;
+    routing.noise_std = options.router.noise_std;
+    routing.noise = &noise_;
+    if (options.router.capacity_ratio != unlimited) routing.capacity_ratio = options.router.capacity_ratio;
+    run_.add_losses = [this](int, const Routing& routes, MatrixView d_logits) {
+      router_losses_.add(routes, run_.context().routing, images_.size() / Net::config.image_values(),
+                         Net::config.tokens(), d_logits);
+    };
+  }
+  TrainingPass(const TrainingPass&) = delete;
+
+  GaussianNoise& noise() { return noise_; }
+  const std::vector<Parameter>& gradients() const { return gradient_list_; }
+
+  /// Assigns the gradients of a batch, of step `step` from 0. Throws Error when something is not finite.
+  StepLosses compute(const Net& net, const Batch& batch, Index step) {
+    for (const Parameter& gradient : gradient_list_)
+      visit_runs(gradient, [](Index, float* values, Index count) { std::fill_n(values, count, 0.f); });
+    prepare(batch, step);
+    const auto outputs = static_cast<std::size_t>(batch.images.rows() * classes);
+    run_.forward(net, images_, std::span(outputs_).first(outputs));
+    router_losses_.start(targets_of(batch.images.rows()));
+    smooth(std::span(targets_).first(outputs));
+    const Index images = batch.images.rows();
+    const double loss = softmax_cross_entropy({outputs_.data(), images, classes}, targets_of(images),
+                                              MatrixView(d_outputs_.data(), images, classes));
+    run_.backward(net, std::span(d_outputs_).first(outputs), gradients_);
+    return {loss, router_losses_.auxiliary(), router_losses_.router()};
+  }
+
+  /// Loss and accuracy over one epoch of a loader, without noise and with the model's own capacity.
+  Evaluation evaluate(const Net& net, Loader& loader) {
+    Context& context = run_.context();
+    const RoutingOptions training = std::exchange(context.routing, evaluation_routing_);
+    Evaluation result;
+    Index images = 0, correct = 0;
+    for (Index step = 0; step < loader.steps_per_epoch(); ++step) {
+      const Batch batch = loader.next();
+      const Index count = batch.images.rows();
+      images_ = {batch.images.data(), static_cast<std::size_t>(batch.images.size())};
+      net.forward(images_, std::span(outputs_).first(static_cast<std::size_t>(count * classes)), context);
+      const ConstMatrixView logits(outputs_.data(), count, classes);
+      result.loss += static_cast<double>(count) * softmax_cross_entropy(logits, batch.labels);
+      correct += count_correct(logits, batch.labels);
+      images += count;
+    }
+    context.routing = training;
+    result.loss /= static_cast<double>(images);
+    result.accuracy = static_cast<double>(correct) / static_cast<double>(images);
+    return result;
+  }
+
+  /// Where numbers that are not finite appear first in the last pass: "the image values", "the weights NAME", "the
+  /// output of block 2", "the gradient of NAME", or "".
+  std::string find_not_finite(const Net& net) {
+    if (!is_finite(images_)) return "the values of the images";
+    for (const ConstParameter& parameter : net.parameters())
+      if (!is_finite(parameter.values())) return "the weights " + parameter.name;
+    FirstBlock first;
+    try {
+      run_.context().observer = &first;
+      net.forward(images_, std::span(outputs_).first(images_.size() / image_values * std::size_t{classes}),
+                  run_.context());
+    } catch (const Error&) {
+      // A router refuses what comes from the block before, which the observer saw.
+    }
+    run_.context().observer = nullptr;
+    if (first.block >= 0) return "the output of block " + std::to_string(first.block);
+    for (std::size_t i = gradient_list_.size(); i-- > 0;)  // backward comes from the end
+      if (!is_finite(gradient_list_[i].values())) return "the gradient of " + gradient_list_[i].name;
+    return "";
+  }
+
+ private:
+  static constexpr auto image_values = static_cast<std::size_t>(Net::config.image_values());
+
+  static bool is_finite(std::span<const float> values) {
+    return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  }
+  struct FirstBlock : Observer {
+    int block = -1;
+    void block_output(int number, ConstMatrixView stream) override {
+      if (block < 0 && !is_finite({stream.data(), static_cast<std::size_t>(stream.size())})) block = number;
+    }
+  };
+
+  ConstMatrixView targets_of(Index images) const { return {targets_.data(), images, classes}; }
+
+  /// Images and targets without smoothing, mixed if that is wanted.
+  void prepare(const Batch& batch, Index step) {
+    const Index images = batch.images.rows();
+    images_ = {batch.images.data(), static_cast<std::size_t>(batch.images.size())};
+    one_hot_targets(batch.labels, MatrixView(targets_.data(), images, classes));
+    if (options_.mixup == 0) return;
+    const Mixture mixture = draw_mixture(images, options_.mixup, options_.seed, step);
+    mixed_images_.resize(images_.size());
+    mix_rows(batch.images, mixture.partners, mixture.shares,
+             MatrixView(mixed_images_.data(), images, batch.images.cols()));
+    images_ = mixed_images_;
+    const std::vector<float> own = targets_;
+    mix_rows({own.data(), images, classes}, mixture.partners, mixture.shares,
+             MatrixView(targets_.data(), images, classes));
+  }
+  void smooth(std::span<float> targets) const {
+    const double smoothing = options_.label_smoothing, off = smoothing / static_cast<double>(classes);
+    if (smoothing == 0) return;
+    for (float& target : targets) target = static_cast<float>((1. - smoothing) * static_cast<double>(target) + off);
+  }
+
+  TrainerOptions options_;
+  Run run_;
+  RoutingOptions evaluation_routing_;
+  GaussianNoise noise_;
+  Net gradients_;
+  std::vector<Parameter> gradient_list_;
+  RouterLosses router_losses_;
+  std::vector<float> outputs_, d_outputs_, targets_, mixed_images_;
+  std::span<const float> images_;
+};
+
+}  // namespace moevit

@@ -1,0 +1,98 @@
+/// What a training run is made of between two steps: what a checkpoint holds.
+#pragma once
+
+#include <moevit/train/any_optimizer.hpp>
+#include <moevit/train/averaging.hpp>
+#include <moevit/train/trainer_options.hpp>
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace moevit {
+
+/// Sums over the steps since the last line of the log.
+struct StepSums {
+  double loss = 0;
+  double auxiliary = 0;
+  double router = 0;
+  double norm = 0;
+  Index steps = 0;
+};
+
+/// Where a run is. Order of the data, augmentation and mixup follow from the step and the seed.
+struct TrainingProgress {
+  Index step = 0;  ///< steps done
+  std::uint64_t noise_counter = 0;
+  Index best_step = 0;  ///< of the best evaluation; 0: none yet
+  double best_accuracy = -1;
+  double best_loss = std::numeric_limits<double>::infinity();
+  std::uint64_t log_bytes = 0;  ///< of the log, up to this step
+  StepSums sums;
+
+  /// Calls visit(name, value) for every field.
+  template <class Self, class Visit>
+  static void each_field(Self& self, Visit visit) {
+    visit("step", self.step);
+    visit("noise_counter", self.noise_counter);
+    visit("best_step", self.best_step);
+    visit("best_accuracy", self.best_accuracy);
+    visit("best_loss", self.best_loss);
+    visit("log_bytes", self.log_bytes);
+    visit("sum_of_losses", self.sums.loss);
+    visit("sum_of_auxiliary_losses", self.sums.auxiliary);
+    visit("sum_of_router_losses", self.sums.router);
+    visit("sum_of_norms", self.sums.norm);
+    visit("summed_steps", self.sums.steps);
+  }
+};
+
+/// Parameters with their optimiser, average and progress.
+class TrainingState {
+ public:
+  TrainingProgress progress;
+
+  /// `parameters` of a model, which must stay where it is.
+  TrainingState(std::vector<Parameter> parameters, const TrainerOptions& options)
+      : parameters_(std::move(parameters)), optimizer_(parameters_, options.optimizer) {
+    if (options.averaging) average_.emplace(parameters_, *options.averaging);
+  }
+
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+
+  /// One step of the optimiser, and of the average.
+  void update(const std::vector<Parameter>& gradients, double learning_rate) {
+    optimizer_.step(parameters_, gradients, learning_rate);
+    if (average_) average_->update(parameters_);
+  }
+
+  /// Exchanges the parameters and their average, if there is one: before an evaluation, and again after it.
+  void swap_average() {
+    if (average_) average_->swap(parameters_);
+  }
+
+  /// visit(name, values) for every tensor beside the parameters.
+  template <class Visit>
+  void each_state(Visit visit) {
+    optimizer_.each_state(visit);
+    if (average_) average_->each_state(visit);
+  }
+
+  /// Counters that follow from the step, after progress was read.
+  void take_progress(const TrainingProgress& read) {
+    progress = read;
+    optimizer_.set_steps(read.step);
+    if (average_) average_->set_updates(read.step);
+  }
+
+ private:
+  std::vector<Parameter> parameters_;
+  AnyOptimizer optimizer_;
+  std::optional<WeightAverage> average_;
+};
+
+}  // namespace moevit
