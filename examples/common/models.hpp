@@ -33,6 +33,33 @@ struct FashionMobileVMoe
   }
 };
 
+/// The models above, this one and the next three are what `train` trains from scratch.
+struct FashionVit : moevit::Vit<fashion_vit> {
+  FashionVit() {
+    set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.2860f}, .deviation = {0.3530f}});
+  }
+};
+
+inline constexpr moevit::VitConfig cifar_vit{
+    .image = 32, .patch = 4, .channels = 3, .dim = 96, .depth = 6, .heads = 4, .hidden = 192, .classes = 10};
+
+inline const moevit::Preprocessing cifar_preprocessing{.height = 32,
+                                                       .width = 32,
+                                                       .channels = 3,
+                                                       .mean = {0.4914f, 0.4822f, 0.4465f},
+                                                       .deviation = {0.2470f, 0.2435f, 0.2616f}};
+struct CifarVit : moevit::Vit<cifar_vit> {
+  CifarVit() { set_preprocessing(cifar_preprocessing); }
+};
+struct CifarVMoe
+    : moevit::VMoe<cifar_vit, moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::last_odd(2)}> {
+  CifarVMoe() { set_preprocessing(cifar_preprocessing); }
+};
+struct CifarMobileVMoe
+    : moevit::MobileVMoe<cifar_vit, moevit::MoeConfig{.experts = 5, .selected = 1, .placement = moevit::last(2)}> {
+  CifarMobileVMoe() { set_preprocessing(cifar_preprocessing); }
+};
+
 /// A dense ViT for MNIST with the names of lucidrains/vit-pytorch.
 struct MnistVit : moevit::Vit<moevit::VitConfig{.image = 28,
                                                 .patch = 4,
@@ -64,6 +91,7 @@ struct DeitTiny : moevit::Vit<moevit::VitConfig{.image = 224,
   }
 };
 
-using KnownModels = std::tuple<FashionVMoe, FashionMobileVMoe, MnistVit, DeitTiny>;
+using KnownModels =
+    std::tuple<FashionVMoe, FashionMobileVMoe, MnistVit, DeitTiny, FashionVit, CifarVit, CifarVMoe, CifarMobileVMoe>;
 
 }  // namespace examples

@@ -5,16 +5,18 @@
 #include <moevit/io/safetensors_writer.hpp>
 #include <moevit/train/training_state.hpp>
 
-#include <bit>
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
-#include <system_error>
-#include <type_traits>
+#include <string_view>
 #include <utility>
 #include <vector>
 

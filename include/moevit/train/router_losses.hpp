@@ -7,6 +7,8 @@
 #include <moevit/train/targets.hpp>
 #include <moevit/train/trainer_options.hpp>
 
+#include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace moevit {

@@ -10,6 +10,7 @@
 #include <moevit/train/training_monitor.hpp>
 #include <moevit/train/training_pass.hpp>
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>

@@ -1,6 +1,7 @@
 /// Everything that a training run depends on.
 #pragma once
 
+#include <moevit/core/error.hpp>
 #include <moevit/core/preprocessing.hpp>
 #include <moevit/moe/losses.hpp>
 #include <moevit/moe/routing_options.hpp>
@@ -14,6 +15,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace moevit {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/core/index.hpp>
 #include <moevit/io/flat_json.hpp>
 
 #include <cerrno>

@@ -10,8 +10,8 @@
 #include <moevit/train/targets.hpp>
 #include <moevit/train/trainer_options.hpp>
 
+#include <algorithm>
 #include <cmath>
-#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>

@@ -1,0 +1,74 @@
+/// Trains a small ViT, V-MoE or Mobile V-MoE from scratch and goes on where it was interrupted.
+#include "common/models.hpp"
+#include "common/program.hpp"
+#include "common/train_flags.hpp"
+
+#include <moevit/io/dataset.hpp>
+#include <moevit/io/datasets/memory.hpp>
+#include <moevit/train/initialise.hpp>
+#include <moevit/train/progress_bar.hpp>
+#include <moevit/train/trainer.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+constexpr const char* description =
+    "Trains a small ViT, V-MoE or Mobile V-MoE for 10 classes on grey images of 28 x 28 or colour images of 32 x 32 "
+    "pixels.\n"
+    "The last tenth of each class is held out for validation; test images are not touched. Into the output folder go\n"
+    "checkpoint.safetensors, log.jsonl, curves.svg, best.safetensors (weights of the best evaluation) and\n"
+    "weights.safetensors (weights at the end), which classify takes. If a checkpoint is there, training goes on from "
+    "it to\n"
+    "the same bits as without the interruption; with other options than before it is refused.";
+
+/// Opens the training images. Throws moevit::Error with a hint where the split is not there.
+std::unique_ptr<moevit::Dataset> open_images(const examples::TrainFlags& flags) {
+  try {
+    return moevit::open_dataset(flags.data, {.split = flags.whole ? "" : flags.split, .limits = {}});
+  } catch (const moevit::Error& error) {
+    throw moevit::Error(std::string(error.what()) + (flags.whole ? "" : " (--whole: a data set without splits)"));
+  }
+}
+
+template <class Net>
+int train(const examples::TrainFlags& flags) {
+  Net net;
+  moevit::initialise(net.parameters(), {.seed = flags.seed, .experts = flags.experts});
+  const std::unique_ptr<moevit::Dataset> files = open_images(flags);
+  net.set_class_names(files->class_names().empty() ? flags.class_names : files->class_names());
+  moevit::ThreadPool pool(flags.threads);
+  const moevit::MemoryDataset images(*files, net.preprocessing(), moevit::ExecutorRef(pool));
+  moevit::Trainer trainer(net, {images, moevit::validation_split(images, flags.validation)}, flags.options());
+  moevit::ProgressBar bar;
+  const moevit::TrainingResult result = trainer.run(bar);
+  std::printf("%s: weights after step %td\n", trainer.files().weights().string().c_str(), result.step);
+  if (result.best_step > 0)
+    std::printf("%s: best weights, of step %td: validation accuracy %.2f%%, loss %.4f\n",
+                trainer.files().best().string().c_str(), result.best_step, 100 * result.best_accuracy,
+                result.best_loss);
+  return examples::success;
+}
+
+int train_any(const examples::TrainFlags& flags) {
+  using examples::ImageKind, examples::ModelKind;
+  const bool grey = flags.images == ImageKind::grey28;
+  if (flags.model == ModelKind::vit)
+    return grey ? train<examples::FashionVit>(flags) : train<examples::CifarVit>(flags);
+  if (flags.model == ModelKind::vmoe)
+    return grey ? train<examples::FashionVMoe>(flags) : train<examples::CifarVMoe>(flags);
+  return grey ? train<examples::FashionMobileVMoe>(flags) : train<examples::CifarMobileVMoe>(flags);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(description, "train");
+  examples::TrainFlags flags;
+  flags.add_to(app);
+  return examples::run_program(app, argc, argv, [&] { return train_any(flags); });
+}
