@@ -311,3 +311,39 @@ TEST_CASE("progress is a bar on a terminal and plain lines elsewhere") {
   CHECK(contains(lines, "step 12/24, validation: loss "));
   CHECK(contains(lines, "finished behind step 24 after "));
 }
+
+TEST_CASE("two runs in one folder do not mix") {
+  const TemporaryFolder folder;
+  const TrainerOptions options = tiny_options(folder / "run");
+  struct Second : TrainingMonitor {
+    explicit Second(const TrainerOptions& first) : options(first) {}
+    void step_done(const StepReport& report) override {
+      if (report.step == 3) message = error_of([&] { train<TinyVit>(images(), options); });
+    }
+    const TrainerOptions& options;
+    std::string message;
+  } second(options);
+  TinyVit net;
+  initialise(net.parameters(), {.seed = options.seed});
+  Trainer trainer(net, {images(), validation_split(images())}, options);
+  CHECK(trainer.run(second).step == 24);
+  CHECK(second.message == (folder / "run").string() + ": another program is at work in it");
+}
+
+TEST_CASE("a model can be trained without validation images, and from loaded weights") {
+  const TemporaryFolder folder;
+  TrainerOptions options = tiny_options(folder / "first");
+  train<TinyVit>(images(), options);
+  TinyVit net;
+  load(net, folder / "first" / "weights.safetensors");
+  options.folder = folder / "second";
+  options.averaging.reset();
+  Trainer trainer(net, {images(), validation_split(images(), 0.)}, options);
+  CHECK(trainer.run().best_step == 0);
+  CHECK_FALSE(std::filesystem::exists(trainer.files().best()));
+  CHECK(std::filesystem::exists(trainer.files().weights()));
+  const TrainingHistory first = read_training_log(folder / "first" / "log.jsonl"),
+                        second = read_training_log(trainer.files().log());
+  CHECK(second.training.front().loss < 0.95 * first.training.front().loss);
+  CHECK(second.evaluations.empty());
+}

@@ -1,29 +1,18 @@
 /// Trains a model, so that a run which is killed at any moment goes on to the same bits.
 #pragma once
 
-#include <moevit/io/report/training_curves.hpp>
 #include <moevit/io/weights.hpp>
-#include <moevit/train/checkpoint_file.hpp>
 #include <moevit/train/clipping.hpp>
 #include <moevit/train/training_data.hpp>
-#include <moevit/train/training_files.hpp>
 #include <moevit/train/training_monitor.hpp>
 #include <moevit/train/training_pass.hpp>
+#include <moevit/train/training_record.hpp>
 
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <utility>
 
 namespace moevit {
-
-/// How a run ended.
-struct TrainingResult {
-  Index step = 0;       ///< steps done; fewer than asked for when patience was over
-  Index best_step = 0;  ///< 0: nothing was evaluated
-  double best_accuracy = 0;
-  double best_loss = 0;
-};
 
 /// Trains a model in steps: batch, forward, losses, backward, clipping, optimiser, average. It writes to its folder
 /// what TrainingFiles lists. If a checkpoint is there, the run goes on from it; weights, log and best weights are then
@@ -41,7 +30,7 @@ class Trainer {
       : net_(net),
         options_(completed(std::move(options))),
         data_(checked(std::move(data))),
-        files_(options_.folder),
+        record_(options_.folder),
         state_(net.parameters(), options_),
         pass_(net, options_),
         loader_(data_.dataset, data_.split.training, net.preprocessing(), options_.loader) {
@@ -57,7 +46,7 @@ class Trainer {
   }
   Trainer(const Trainer&) = delete;
 
-  const TrainingFiles& files() const { return files_; }
+  const TrainingFiles& files() const { return record_.files(); }
   /// Parameters, optimiser and progress.
   const TrainingState& state() const { return state_; }
 
@@ -102,34 +91,9 @@ class Trainer {
   }
 
   void begin() {
-    files_.prepare();
-    const bool resumes = std::filesystem::exists(files_.checkpoint());
-    if (!resumes && std::filesystem::exists(files_.previous()))
-      fail(files_.checkpoint().string(), ": is missing, but ", files_.previous().string(),
-           " is there: rename it to go on from it, or remove it to begin anew");
-    if (resumes) read_back();
+    record_.begin(state_, print_);
     pass_.noise().set_counter(progress().noise_counter);
-    log_.emplace(files_.log(), progress().log_bytes);
-    if (!resumes) checkpoint();
-    checkpoint_step_ = progress().step;
     loader_.seek(progress().step / loader_.steps_per_epoch(), progress().step % loader_.steps_per_epoch());
-  }
-
-  void read_back() {
-    try {
-      read_checkpoint(files_.checkpoint(), state_, print_);
-    } catch (const Error& error) {
-      std::string message = error.what();
-      try {
-        read_checkpoint(files_.previous(), state_, print_);
-        message += "\nThe checkpoint before it, " + files_.previous().string() + " of step " +
-                   std::to_string(progress().step) + ", is sound: rename it to " +
-                   files_.checkpoint().filename().string() + " to go on from it";
-      } catch (const Error&) {
-        // No help: absent, damaged too, or of other options as well.
-      }
-      throw Error(message);
-    }
   }
 
   /// One step with everything that belongs to it; the checkpoint comes last, so that it holds all of it.
@@ -142,7 +106,7 @@ class Trainer {
     guarded(number, [&] {
       if (is_due(options_.log_every)) log_training(monitor);
       if (is_due(options_.evaluate_every) && validation_) evaluate(monitor);
-      if (is_due(options_.checkpoint_every)) checkpoint();
+      if (is_due(options_.checkpoint_every)) record_.checkpoint(state_, print_);
     });
     monitor.step_done({number, options_.steps, losses.loss});
   }
@@ -171,7 +135,7 @@ class Trainer {
                               sums.router * share,
                               options_.schedule.at(step - 1),
                               sums.norm * share};
-    log_->add(entry);
+    record_.add(entry);
     monitor.logged(entry);
   }
 
@@ -185,35 +149,20 @@ class Trainer {
         found.accuracy > now.best_accuracy || (found.accuracy == now.best_accuracy && found.loss < now.best_loss);
     if (is_best) {
       now.best_step = now.step, now.best_accuracy = found.accuracy, now.best_loss = found.loss;
-      save(net_, files_.best());
+      save(net_, files().best());
     }
     state_.swap_average();
     const EvaluationEntry entry{now.step, found.loss, found.accuracy, is_best};
-    log_->add(entry);
-    write_curves();
+    record_.add(entry);
+    record_.write_curves();
     monitor.evaluated(entry);
   }
 
-  void write_curves() {
-    AtomicFile file(files_.curves());
-    file.write(report::training_curves(read_training_log(files_.log())));
-    file.commit();
-  }
-
-  void checkpoint() {
-    progress().log_bytes = log_->bytes();
-    log_->sync();
-    // Links first: when writing fails, both names are of the last good one.
-    files_.keep_previous();
-    write_checkpoint(files_.checkpoint(), state_, print_);
-    checkpoint_step_ = progress().step;
-  }
-
   void finish() {
-    if (checkpoint_step_ != progress().step) checkpoint();
+    if (record_.checkpoint_step() != progress().step) record_.checkpoint(state_, print_);
     state_.swap_average();
-    save(net_, files_.weights());
-    write_curves();
+    save(net_, files().weights());
+    record_.write_curves();
   }
 
   enum class Finite : unsigned char { yes, suspected };
@@ -230,9 +179,7 @@ class Trainer {
       if (finite == Finite::suspected)
         if (const std::string place = pass_.find_not_finite(net_); !place.empty())
           message += "\nThe first numbers that are not finite: " + place;
-      if (checkpoint_step_ >= 0)
-        message += "\nThe last good checkpoint is " + files_.checkpoint().string() + ", of step " +
-                   std::to_string(checkpoint_step_);
+      message += record_.last_good();
       throw StoppedError(message);
     }
   }
@@ -244,14 +191,12 @@ class Trainer {
   Net& net_;
   TrainerOptions options_;
   TrainingData data_;
-  TrainingFiles files_;
+  TrainingRecord record_;
   TrainingState state_;
   TrainingPass<Net> pass_;
   Loader loader_;
   std::optional<Loader> validation_;
   Fingerprint print_;
-  std::optional<TrainingLog> log_;
-  Index checkpoint_step_ = -1;
 };
 
 }  // namespace moevit

@@ -26,17 +26,23 @@ class TrainingFiles {
   /// Weights at the end.
   std::filesystem::path weights() const { return folder_ / "weights.safetensors"; }
 
-  /// Makes the folder where it is absent, and removes what killed runs had not finished writing. Throws Error when the
-  /// system refuses.
-  void prepare() const {
+  const std::filesystem::path& folder() const { return folder_; }
+
+  /// Makes the folder where it is absent. Throws Error when the system refuses.
+  void make_folder() const {
     std::error_code failure;
     std::filesystem::create_directories(folder_, failure);
     if (failure || !std::filesystem::is_directory(folder_))
       fail(folder_.string(), ": cannot be made: ", failure ? failure.message() : "it is no folder");
+  }
+
+  /// Removes what killed runs had not finished writing. While another run writes, this would take its files away.
+  void remove_unfinished() const {
+    std::error_code ignored;
     std::vector<std::filesystem::path> unfinished;
-    for (const auto& entry : std::filesystem::directory_iterator(folder_, failure))
+    for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored))
       if (is_unfinished(entry.path().filename().string())) unfinished.push_back(entry.path());
-    for (const auto& path : unfinished) std::filesystem::remove(path, failure);
+    for (const auto& path : unfinished) std::filesystem::remove(path, ignored);
   }
 
   /// Gives the checkpoint a second name before it is replaced. Where the file system cannot, there is no previous one.

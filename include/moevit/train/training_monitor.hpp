@@ -1,4 +1,4 @@
-/// Who watches a training run.
+/// Who watches a training run, and what they are told.
 #pragma once
 
 #include <moevit/train/training_log.hpp>
@@ -10,6 +10,14 @@ struct StepReport {
   Index step = 0;  ///< steps done
   Index steps = 0;
   double loss = 0;
+};
+
+/// How a run ended.
+struct TrainingResult {
+  Index step = 0;       ///< steps done; fewer than asked for when patience was over
+  Index best_step = 0;  ///< 0: nothing was evaluated
+  double best_accuracy = 0;
+  double best_loss = 0;
 };
 
 /// Called by Trainer::run on its thread; an exception ends the run, which can be resumed from its last checkpoint.

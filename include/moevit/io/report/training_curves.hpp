@@ -51,9 +51,9 @@ struct Panel {
 
 inline void draw_panel(const Panel& panel, double last_step, Drawing& drawing) {
   const double left = 62, width = 560, height = 180;
-  auto [low, high] = range_of(panel.curves);
-  const double step = tick_step(high - low);
-  low = std::floor(low / step) * step, high = std::ceil(high / step) * step;
+  const std::pair<double, double> range = range_of(panel.curves);
+  const double step = tick_step(range.second - range.first);
+  const double low = std::floor(range.first / step) * step, high = std::ceil(range.second / step) * step;
   const auto x_of = [&](double at) { return left + width * at / last_step; };
   const auto y_of = [&](double value) { return panel.top + 20 + height * (high - value) / (high - low); };
   for (double tick = low; tick <= high + step / 2; tick += step) {
