@@ -46,6 +46,7 @@ struct TrainFlags {
     options.folder = output;
     options.seed = seed;
     options.threads = threads;
+    options.notes = {{"experts", experts == moevit::ExpertStart::equal ? "equal" : "different"}};
     if (average > 0) options.averaging = moevit::AveragingOptions{.decay = average, .warm_up = true};
     return options;
   }

@@ -103,6 +103,12 @@ TEST_CASE("training learns: loss falls, validation images are recognised") {
     if (name == "mobile") CHECK(history.training.back().router < 0.5 * history.training.front().router);
     if (name == "vmoe") CHECK(history.training.back().auxiliary > 0);
     CHECK(history.evaluations.size() == 3);
+    const std::string curves = bytes_of(folder / name / "curves.svg");
+    CHECK(curves.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+    CHECK(curves.ends_with("</svg>\n"));
+    std::size_t paths = 0;
+    for (std::size_t at = curves.find("<path "); at != std::string::npos; at = curves.find("<path ", at + 1)) ++paths;
+    CHECK(paths == 5);  // losses, accuracy, learning rate, norm
     CHECK(std::count_if(history.evaluations.begin(), history.evaluations.end(),
                         [](const auto& entry) { return entry.is_best; }) >= 1);
   };
@@ -168,15 +174,20 @@ TEST_CASE("numbers that are not finite stop a run, naming step, place and the la
 TEST_CASE("a checkpoint of other options is refused with what differs") {
   const TemporaryFolder folder;
   TrainerOptions options = tiny_options(folder / "run");
+  options.notes["origin"] = "paper";
   CHECK_THROWS_AS(train<TinyVit>(images(), options, 6), Killed);
   TrainerOptions other = options;
+  other.notes.clear();
   other.schedule.peak = 2e-2;
   other.mixup = 0;
+  other.notes["experts"] = "equal";
   const std::string message = error_of([&] { train<TinyVit>(images(), other); });
   CHECK(contains(message, "is of a run with other options:"));
   CHECK(contains(message, "\n  learning rate: the checkpoint has 0.01"));
   CHECK(contains(message, ", this run 0.02"));
   CHECK(contains(message, "\n  mixup: "));
+  CHECK(contains(message, "\n  note, origin: the checkpoint has paper, this run nothing"));
+  CHECK(contains(message, "\n  note, experts: the checkpoint has nothing, this run equal"));
   CHECK_FALSE(contains(message, "\n  seed"));
   CHECK(contains(message, "use the same options"));
   CHECK(contains(error_of([&] { train<TinyVMoe>(images(), options); }), "model, moevit.family: "));

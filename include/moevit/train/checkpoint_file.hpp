@@ -134,6 +134,10 @@ inline void check_fingerprint(const TensorFile& file, const Fingerprint& print) 
     const auto found = file.metadata().find("option." + name);
     add(name, found == file.metadata().end() ? "nothing" : found->second, value);
   }
+  constexpr std::string_view prefix = "option.";
+  for (const auto& [key, value] : file.metadata())
+    if (key.starts_with(prefix) && !print.contains(key.substr(prefix.size())))
+      add(key.substr(prefix.size()), value, "nothing");
   if (!lines.empty())
     throw Error(file.path().string() + ": is of a run with other options:" + lines +
                 "\nTo go on with it, use the same options; to begin anew, name another folder or remove this one.");

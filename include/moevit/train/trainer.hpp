@@ -8,6 +8,7 @@
 #include <moevit/train/training_pass.hpp>
 #include <moevit/train/training_record.hpp>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -60,10 +61,7 @@ class Trainer {
     monitor.finished(progress().step);
     return {progress().step, progress().best_step, progress().best_accuracy, progress().best_loss};
   }
-  TrainingResult run() {
-    TrainingMonitor nobody;
-    return run(nobody);
-  }
+  TrainingResult run() { return run(*std::make_unique<TrainingMonitor>()); }
 
  private:
   static TrainerOptions completed(TrainerOptions options) {

@@ -48,6 +48,9 @@ struct RouterTraining {
   double super_class_weight = 0.3;
 };
 
+/// Names and values of what a run depends on, so that a checkpoint can tell when it is another run's.
+using Fingerprint = std::map<std::string, std::string>;
+
 /// Options of Trainer.
 struct TrainerOptions {
   std::filesystem::path folder;  ///< where everything is written; made when it is not there
@@ -61,8 +64,10 @@ struct TrainerOptions {
   double mixup = 0;  ///< alpha of the Beta distribution, up to 4; 0: none
   RouterTraining router = {};
   std::optional<AveragingOptions> averaging = {};  ///< evaluated and saved weights are the average's
+  /// What else the run depends on, such as how the first weights were drawn: compared when it is resumed.
+  Fingerprint notes = {};
 
-  // What follows changes no weight.
+  // What follows changes no step.
   Index evaluate_every = 200;    ///< steps; 0: only at the end
   Index checkpoint_every = 200;  ///< steps; 0: only at the end
   Index log_every = 20;          ///< steps that one line of the log is the mean of
@@ -70,9 +75,6 @@ struct TrainerOptions {
   Index threads = 1;
   bool recompute = false;  ///< saves memory, see BackpropagationOptions::checkpoint
 };
-
-/// Names and values of what a run depends on, so that a checkpoint can tell when it is another run's.
-using Fingerprint = std::map<std::string, std::string>;
 
 namespace detail {
 
@@ -160,6 +162,7 @@ inline Fingerprint fingerprint(const TrainerOptions& options) {
   detail::add_schedule(options.schedule, print);
   detail::add_optimizer(options.optimizer, print);
   detail::add_router(options.router, print);
+  for (const auto& [name, value] : options.notes) print["note, " + name] = value;
   return print;
 }
 
