@@ -8,7 +8,6 @@
 #include <moevit/train/training_pass.hpp>
 #include <moevit/train/training_record.hpp>
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -61,7 +60,10 @@ class Trainer {
     monitor.finished(progress().step);
     return {progress().step, progress().best_step, progress().best_accuracy, progress().best_loss};
   }
-  TrainingResult run() { return run(*std::make_unique<TrainingMonitor>()); }
+  TrainingResult run() {
+    TrainingMonitor nobody;
+    return run(nobody);
+  }
 
  private:
   static TrainerOptions completed(TrainerOptions options) {
@@ -123,16 +125,10 @@ class Trainer {
   }
 
   void log_training(TrainingMonitor& monitor) {
-    const StepSums sums = std::exchange(progress().sums, {});
-    const double share = 1. / static_cast<double>(sums.steps);
-    const Index step = progress().step;
-    const TrainingEntry entry{step,
-                              (step - 1) / loader_.steps_per_epoch(),
-                              sums.loss * share,
-                              sums.auxiliary * share,
-                              sums.router * share,
-                              options_.schedule.at(step - 1),
-                              sums.norm * share};
+    const Index last = progress().step - 1;
+    const TrainingEntry entry =
+        std::exchange(progress().sums, {})
+            .mean(progress().step, last / loader_.steps_per_epoch(), options_.schedule.at(last));
     record_.add(entry);
     monitor.logged(entry);
   }

@@ -4,6 +4,7 @@
 #include <moevit/train/any_optimizer.hpp>
 #include <moevit/train/averaging.hpp>
 #include <moevit/train/trainer_options.hpp>
+#include <moevit/train/training_log.hpp>
 
 #include <cstdint>
 #include <limits>
@@ -22,6 +23,12 @@ struct StepSums {
   double router = 0;
   double norm = 0;
   Index steps = 0;
+
+  /// The entry of the log that they make; at least one step.
+  TrainingEntry mean(Index step, Index epoch, double learning_rate) const {
+    const double share = 1. / static_cast<double>(steps);
+    return {step, epoch, loss * share, auxiliary * share, router * share, learning_rate, norm * share};
+  }
 };
 
 /// Where a run is. Order of the data, augmentation and mixup follow from the step and the seed.
