@@ -67,6 +67,21 @@ void check_resumes(TrainerOptions options) {
   }
 }
 
+/// Sets a parameter behind step 7.
+struct Breaker : TrainingMonitor {
+  Breaker(TinyVit& broken, std::string parameter, float number)
+      : net(broken), name(std::move(parameter)), value(number) {}
+  void step_done(const StepReport& report) override {
+    if (report.step != 7) return;
+    for (const Parameter& parameter : net.parameters())
+      if (parameter.name == name)
+        parameter.assign(std::vector<float>(static_cast<std::size_t>(parameter.size()), value));
+  }
+  TinyVit& net;
+  std::string name;
+  float value;
+};
+
 }  // namespace
 
 TEST_CASE("a run that is ended anywhere goes on to the bits of an unbroken one") {
@@ -135,30 +150,24 @@ TEST_CASE("the best weights are a file of their own, and patience ends a run") {
 TEST_CASE("numbers that are not finite stop a run, naming step, place and the last good checkpoint") {
   const TemporaryFolder folder;
   TrainerOptions options = tiny_options(folder / "run");
-  TinyVit net;
-  initialise(net.parameters());
-  struct Breaker : TrainingMonitor {
-    explicit Breaker(TinyVit& broken) : net(broken) {}
-    void step_done(const StepReport& report) override {
-      if (report.step != 7) return;
-      for (const Parameter& parameter : net.parameters())
-        if (parameter.name == "blocks.1.mlp.hidden.kernel") {
-          std::vector<float> values = parameter.values();
-          values[3] = std::numeric_limits<float>::quiet_NaN();
-          parameter.assign(values);
-        }
-    }
-    TinyVit& net;
-  } breaker(net);
-  const std::string message = error_of([&] {
-    Trainer trainer(net, {images(), validation_split(images())}, options);
-    trainer.run(breaker);
-  });
+  const auto message_of = [&](const std::string& name, float value) {
+    TinyVit net;
+    initialise(net.parameters(), {.seed = options.seed});
+    Breaker breaker(net, name, value);
+    return error_of([&] {
+      Trainer trainer(net, {images(), validation_split(images())}, options);
+      trainer.run(breaker);
+    });
+  };
+  const std::string message = message_of("blocks.1.mlp.hidden.kernel", std::numeric_limits<float>::quiet_NaN());
   INFO(message);
   CHECK(contains(message, "training stopped at step 8: "));
   CHECK(contains(message, "The first numbers that are not finite: the weights blocks.1.mlp.hidden.kernel"));
   CHECK(contains(message,
                  "The last good checkpoint is " + (folder / "run").string() + "/checkpoint.safetensors, of step 5"));
+  const std::string overflow = message_of("blocks.0.mlp.output.kernel", 3e38f);  // goes on from step 5
+  INFO(overflow);
+  CHECK(contains(overflow, "The first numbers that are not finite: the output of block 0"));
   CHECK(train<TinyVit>(images(), options).step == 24);  // from the last good one
 
   options.folder = folder / "fast";
