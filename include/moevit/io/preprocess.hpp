@@ -131,12 +131,12 @@ inline void crop_and_normalise(ImageView image, const Preprocessing& target, std
   }
 }
 
-/// What `target` says, from 8-bit pixels to float_count(target) floats in `out`: rows x columns x channels.
-/// Resize and crop are those of Pillow and torchvision, to the byte; colour becomes grey before the resize.
-/// Throws Error when `out` is too short or `target` makes no sense.
-inline void preprocess(ImageView image, const Preprocessing& target, std::span<float> out) {
+/// Resize and centre crop of `target`, still as 8-bit pixels: target.height x target.width, or smaller along an axis
+/// where the resized image is. Colour becomes grey, before the resize, when target has one channel.
+/// Throws Error when `target` makes no sense.
+inline Image resize_and_crop(ImageView image, const Preprocessing& target) {
   check_preprocessing(target);
-  if (image.channels() == 3 && target.channels == 1) return preprocess(to_grey(image), target, out);
+  if (image.channels() == 3 && target.channels == 1) return resize_and_crop(to_grey(image), target);
   Index height = target.height;
   Index width = target.width;
   if (target.shorter_side > 0) {
@@ -147,7 +147,14 @@ inline void preprocess(ImageView image, const Preprocessing& target, std::span<f
   const detail::AxisCrop rows = detail::crop_axis(height, target.height);
   const detail::AxisCrop columns = detail::crop_axis(width, target.width);
   const ImageWindow kept{rows.first, columns.first, rows.count, columns.count};
-  crop_and_normalise(resize_window(image, height, width, kept, target.interpolation), target, out);
+  return resize_window(image, height, width, kept, target.interpolation);
+}
+
+/// What `target` says, from 8-bit pixels to float_count(target) floats in `out`: rows x columns x channels.
+/// Resize and crop are those of Pillow and torchvision, to the byte; colour becomes grey before the resize.
+/// Throws Error when `out` is too short or `target` makes no sense.
+inline void preprocess(ImageView image, const Preprocessing& target, std::span<float> out) {
+  crop_and_normalise(resize_and_crop(image, target), target, out);
 }
 
 }  // namespace moevit

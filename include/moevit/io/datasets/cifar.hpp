@@ -4,12 +4,10 @@
 #include <moevit/io/bounded_file.hpp>
 #include <moevit/io/datasets/dataset.hpp>
 #include <moevit/io/image_view.hpp>
-#include <moevit/io/preprocess.hpp>
 
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,14 +33,14 @@ class CifarDataset : public Dataset {
   }
 
   Index size() const override { return std::ssize(labels_); }
-  void read(Index image, const Preprocessing& target, std::span<float> out) const override {
+  Image pixels(Index image) const override {
     const std::uint8_t* planes = planes_.data() + position(image) * image_bytes;
-    Image pixels(side, side, 3);
+    Image result(side, side, 3);
     for (Index pixel = 0; pixel < side * side; ++pixel) {
       for (Index channel = 0; channel < 3; ++channel)
-        pixels.row(0)[pixel * 3 + channel] = planes[channel * side * side + pixel];
+        result.row(0)[pixel * 3 + channel] = planes[channel * side * side + pixel];
     }
-    preprocess(pixels, target, out);
+    return result;
   }
   std::string name(Index image) const override {
     const std::size_t i = position(image);

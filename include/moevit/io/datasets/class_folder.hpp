@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,9 +71,7 @@ class FolderDataset : public Dataset {
   }
 
   Index size() const override { return std::ssize(files_); }
-  void read(Index image, const Preprocessing& target, std::span<float> out) const override {
-    read_image(files_[position(image)].path, target, out, limits_);
-  }
+  Image pixels(Index image) const override { return load_image(files_[position(image)].path, limits_); }
   std::string name(Index image) const override { return files_[position(image)].path.string(); }
   Index label(Index image) const override { return files_[position(image)].label; }
 

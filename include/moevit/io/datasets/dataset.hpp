@@ -4,6 +4,8 @@
 #include <moevit/core/error.hpp>
 #include <moevit/core/preprocessing.hpp>
 #include <moevit/core/tensor.hpp>
+#include <moevit/io/image_view.hpp>
+#include <moevit/io/preprocess.hpp>
 
 #include <span>
 #include <string>
@@ -19,9 +21,15 @@ class Dataset {
 
   virtual Index size() const = 0;
 
-  /// Image `image`, preprocessed: float_count(target) floats into `out`, rows x columns x channels.
-  /// Throws Error, naming the image, when it cannot be read; also when `out` is too short or `image` out of range.
-  virtual void read(Index image, const Preprocessing& target, std::span<float> out) const = 0;
+  /// Image `image` as it is stored, grey or RGB.
+  /// Throws Error, naming the image, when it cannot be read; also when `image` is out of range.
+  virtual Image pixels(Index image) const = 0;
+
+  /// The same preprocessed: float_count(target) floats into `out`, rows x columns x channels.
+  /// Throws Error as pixels(), and when `out` is too short.
+  void read(Index image, const Preprocessing& target, std::span<float> out) const {
+    preprocess(pixels(image), target, out);
+  }
 
   /// The file's path, or the file and the number of the image in it.
   virtual std::string name(Index image) const = 0;

@@ -5,8 +5,8 @@
 #include <moevit/io/datasets/dataset.hpp>
 #include <moevit/io/gzip.hpp>
 #include <moevit/io/image_view.hpp>
-#include <moevit/io/preprocess.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -78,10 +78,11 @@ class IdxDataset : public Dataset {
   }
 
   Index size() const override { return images_.shape[0]; }
-  void read(Index image, const Preprocessing& target, std::span<float> out) const override {
-    const std::size_t bytes = static_cast<std::size_t>(images_.shape[1] * images_.shape[2]);
-    const auto pixels = std::span(images_.values).subspan(position(image) * bytes, bytes);
-    preprocess(ImageView(pixels, images_.shape[1], images_.shape[2], 1), target, out);
+  Image pixels(Index image) const override {
+    Image result(images_.shape[1], images_.shape[2], 1);
+    const std::size_t bytes = result.pixels().size();
+    std::copy_n(images_.values.data() + position(image) * bytes, bytes, result.row(0));
+    return result;
   }
   std::string name(Index image) const override { return file_ + "[" + std::to_string(position(image)) + "]"; }
   Index label(Index image) const override {
