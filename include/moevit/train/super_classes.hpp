@@ -37,7 +37,7 @@ struct SuperClasses {
 /// How super-classes are searched for. The result depends on these and the graph alone.
 struct SuperClassOptions {
   std::uint64_t seed = 1;
-  Index starts = 16;      ///< searches in different random orders, of which the best counts
+  Index starts = 64;      ///< searches in different random orders, of which the best counts
   Index max_classes = 0;  ///< of a group, for balanced experts; 0: any number
 };
 
@@ -138,8 +138,21 @@ inline SuperClasses natural_super_classes(const ClassGraph& graph, const SuperCl
   const Index limit = detail::group_limit(graph, options);
   const detail::WeightedGraph weights = detail::weighted_graph(graph);
   if (weights.total <= 0) return detail::super_classes_of(graph, detail::whole_numbers(graph.classes()));
-  return detail::best_of(graph, options,
-                         [&](Index, RandomStream& random) { return detail::search_groups(weights, limit, random); });
+  SuperClasses best = detail::best_of(
+      graph, options, [&](Index, RandomStream& random) { return detail::search_groups(weights, limit, random); });
+  // Searches for a given number go further where graphs are noisy: follow them while one group more or less is better.
+  for (bool again = true; again;) {
+    again = false;
+    for (const Index count : {best.count - 1, best.count + 1}) {
+      if (count < ceil_div(graph.classes(), limit) || count > graph.classes()) continue;
+      SuperClasses found = find_super_classes(graph, count, options);
+      if (found.modularity <= best.modularity + detail::least_gain) continue;
+      best = std::move(found);
+      again = true;
+      break;
+    }
+  }
+  return best;
 }
 
 /// `count` random groups of nearly equal size, to compare with. Throws Error when there are fewer classes.
