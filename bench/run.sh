@@ -3,7 +3,7 @@
 # Every case is compared with plain loops before it is timed; one with a wrong result is not timed, and the script fails.
 #   bash bench/run.sh                                      all of them, about five minutes
 #   bash bench/run.sh --benchmark_filter=routing           a family: gemm softmax layer_norm epilogue attention_core
-#                                                          routing dispatch experts blocks models threads
+#                                                          routing dispatch experts blocks models training threads
 #   bash bench/run.sh --benchmark_list_tests               the names of all cases
 #   bash bench/run.sh --benchmark_repetitions=5            any other option of Google Benchmark, too
 #   bash bench/run.sh --peers [--case REGEX] [--rounds N] [--threads 1,2] [--json FILE]

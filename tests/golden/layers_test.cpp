@@ -76,6 +76,8 @@ void run_soft_layer(const GoldenCase& golden) {
   options.bf16_dispatch = true;
   outputs.close_bf16("y_bfloat16_dispatch", run_layer(golden, *layer, options).y);
   outputs.finish();
+  options.bf16_dispatch = false;
+  compare_gradients_of(golden, options);
 }
 
 /// Experts and gates of the k choices of every row that the router saw: tokens, or images of `tokens_per_row` tokens.

@@ -1,6 +1,7 @@
 /// Routers and dispatch of the manifests, with run-time sizes.
-#include "golden/router_outputs.hpp"
+#include "golden/typed_gradients.hpp"
 
+#include <moevit/layers/made_operands.hpp>
 #include <moevit/moe/dispatch.hpp>
 #include <moevit/moe/top_k_router.hpp>
 
@@ -53,6 +54,32 @@ double combine_loss(const GoldenCase& golden, const RoutedBatch& batch) {
   return dot(combine_weights(batch), golden.floats("inputs/cotangent_combine"));
 }
 
+/// The gradients of combine_loss + losses to the router's kernel and to the tokens.
+void compare_router_gradients(const RoutedBatch& batch, const RuntimeRouter& router, const GoldenCase& golden) {
+  const SparsePlan& plan = batch.plan();
+  const std::vector<float> cotangent = golden.floats("inputs/cotangent_combine");
+  std::vector<float> d_weights(static_cast<std::size_t>(plan.rows()));
+  for (int expert = 0; expert < plan.experts(); ++expert)
+    for (Index row = plan.first_row(expert); row < plan.first_row(expert) + plan.kept(expert); ++row) {
+      const Index token = plan.row_tokens()[static_cast<std::size_t>(row)];
+      d_weights[static_cast<std::size_t>(row)] = cotangent[static_cast<std::size_t>(token * plan.experts() + expert)];
+    }
+  RowMajorMatrix logits(plan.tokens(), plan.experts());
+  const MatrixView d_logits(logits.data(), logits.rows(), logits.cols());
+  gate_gradient(batch.routing, d_weights, batch.settings.options, 1, d_logits);
+  softmax_gradient(batch.routing.gates(), d_logits);
+  add_losses_of_groups(batch, 1., d_logits);
+  const ConstMatrixView x(router.x.data(), plan.tokens(), router.dim);
+  std::vector<float> d_kernel(static_cast<std::size_t>(router.dim * router.experts)), d_x(router.x.size());
+  Arena arena(made_operands_bytes(plan.tokens(), router.experts, router.dim));
+  const std::vector<float> kernel = golden.floats("params/dense/kernel");
+  multiply_transpose(x, d_logits, {d_kernel.data(), router.dim, router.experts}, arena);
+  multiply_by_transpose(d_logits, {kernel.data(), router.dim, router.experts}, {d_x.data(), plan.tokens(), router.dim},
+                        arena);
+  if (golden.has("grads/params/dense/kernel")) expect_close(golden, "grads/params/dense/kernel", d_kernel);
+  compare_input_gradient(golden, "x", d_x, false);
+}
+
 void run_top_k(const GoldenCase& golden) {
   RuntimeRouter router(golden);
   RouterSettings settings = read_router(golden.config, !golden.has("inputs/noise_unit"));
@@ -70,6 +97,7 @@ void run_top_k(const GoldenCase& golden) {
   const LossesOfGroups losses = compare_router(outputs, "", batch, has_stable_slots(golden));
   outputs.close("loss", combine_loss(golden, batch) + losses.sum());
   outputs.finish();
+  compare_router_gradients(batch, router, golden);
 }
 
 /// What the reference reports about a group of expert choice: experts per token, smallest and largest chosen gate,
@@ -124,6 +152,7 @@ void run_expert_choice(const GoldenCase& golden) {
   compare_metrics(outputs, batch);
   outputs.close("loss", combine_loss(golden, batch));
   outputs.finish();
+  compare_router_gradients(batch, router, golden);
 }
 
 /// The row of a group's slot in the reference's buffer of one expert. When the number of groups is a multiple of the

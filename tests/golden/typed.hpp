@@ -5,6 +5,7 @@
 #include <moevit/models/backpropagation.hpp>
 #include <moevit/moe/residual_expert_bank.hpp>
 #include <moevit/moevit.hpp>
+#include <moevit/train/parameter_runs.hpp>
 
 #include <functional>
 #include <map>
@@ -25,12 +26,6 @@ struct LossOfModel {
   std::function<std::vector<float>(std::span<const float> outputs)> d_outputs;
   AddBlockLosses add_losses;
 };
-
-/// Sets all parameters to zero.
-inline void clear(std::vector<Parameter> parameters) {
-  for (const Parameter& parameter : parameters)
-    parameter.assign(std::vector<float>(static_cast<std::size_t>(parameter.size())));
-}
 
 /// A model of any configuration.
 class AnyModel {
@@ -65,7 +60,7 @@ class TypedModel : public AnyModel {
   std::unique_ptr<AnyModel> gradients(std::span<const float> images, ContextOptions options, const LossOfModel& loss,
                                       std::span<float> d_images) const override {
     auto result = std::make_unique<TypedModel>();
-    clear(result->parameters());
+    set_to_zero(result->parameters());
     if constexpr (requires { Backpropagation(model_); }) {
       Backpropagation run(model_, {.images = options.images, .threads = options.threads, .selected = options.selected});
       if (loss.prepare) loss.prepare(run.context());
@@ -148,7 +143,7 @@ class TypedSparseMlp : public AnyLayer {
   std::unique_ptr<AnyLayer> gradients(const LayerInput& input, ConstMatrixView cotangent,
                                       const AddBlockLosses& add_losses, MatrixView d_x) const override {
     auto result = std::make_unique<TypedSparseMlp>();
-    clear(result->parameters());
+    set_to_zero(result->parameters());
     if constexpr (Sparse::is_trainable) {
       Context context =
           detail::layer_context(Sparse::training_scratch(input.options, input.images, input.tokens_per_image), input);
@@ -197,7 +192,7 @@ class TypedPerImageMlp : public AnyLayer {
   std::unique_ptr<AnyLayer> gradients(const LayerInput& input, ConstMatrixView cotangent,
                                       const AddBlockLosses& add_losses, MatrixView d_x) const override {
     auto result = std::make_unique<TypedPerImageMlp>();
-    clear(result->parameters());
+    set_to_zero(result->parameters());
     const ScratchBytes experts = Sparse::training_scratch(input.options, input.images, input.tokens_per_image);
     Context context = detail::layer_context(
         one_after_the_other(experts, one_after_the_other({RouterType::scratch_bytes(input.images), 0},
@@ -246,7 +241,7 @@ class TypedBlock : public AnyLayer {
   std::unique_ptr<AnyLayer> gradients(const LayerInput& input, ConstMatrixView cotangent,
                                       const AddBlockLosses& add_losses, MatrixView d_x) const override {
     auto result = std::make_unique<TypedBlock>();
-    clear(result->parameters());
+    set_to_zero(result->parameters());
     const MatrixView d(d_x.data(), d_x.rows(), d_x.cols());
     d_x = cotangent;
     RowMajorMatrix y(input.x.rows(), input.x.cols());

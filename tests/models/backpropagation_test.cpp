@@ -4,6 +4,7 @@
 #include "small_models.hpp"
 
 #include <moevit/models/backpropagation.hpp>
+#include <moevit/train/parameter_runs.hpp>
 
 #include <cstring>
 #include <iostream>
@@ -32,8 +33,7 @@ Net moved(const Net& net) {
 template <class Net>
 Net zeros() {
   Net net;
-  for (const Parameter& parameter : net.parameters())
-    parameter.assign(std::vector<float>(static_cast<std::size_t>(parameter.size())));
+  set_to_zero(net.parameters());
   return net;
 }
 

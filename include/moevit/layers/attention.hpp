@@ -1,4 +1,4 @@
-/// Multi-head self-attention, and the attention pooling of the MAP head.
+/// Multi-head self-attention.
 #pragma once
 
 #include <moevit/core/config.hpp>
@@ -13,6 +13,9 @@ namespace moevit {
 /// projection.
 template <VitConfig config>
 class Attention {
+  template <VitConfig>
+  friend class AttentionPooling;  // layers/attention_pooling.hpp
+
   static constexpr Index dim = config.dim;
   static constexpr Index heads = config.heads;
   static constexpr Index head_width = config.width_per_head();
@@ -137,74 +140,6 @@ class Attention {
                       tiles_bytes(block, 3 * width), weight_gradient_bytes(rows)})};
   }
 
-  /// Bytes of scratch of pool().
-  static constexpr Index pool_bytes(Index tokens) {
-    return arena_bytes<float>((tokens + 1) * 3 * width) + arena_bytes<float>(width) +
-           std::max({Projection::scratch_bytes(tokens), Output::scratch_bytes(1),
-                     arena_bytes<float>(simd::attention_scratch(tokens, head_width))});
-  }
-
-  /// y = attention of one query row (D floats) over the tokens of one image.
-  void pool(const float* query, ConstMatrixView tokens, float* y, Arena& arena) const {
-    const Arena::Scope scope(arena);
-    const Index count = tokens.rows();
-    const MatrixView projected(arena.take<float>((count + 1) * 3 * width), count + 1, 3 * width);
-    float* mixed = arena.take<float>(width);
-    project(tokens, projected.rows_of(0, count), arena);
-    project({query, 1, dim}, projected.rows_of(count, 1), arena);
-    {
-      const Arena::Scope scope_of_core(arena);
-      float* core = arena.take<float>(simd::attention_scratch(count, head_width));
-      for (Index head = 0; head < heads; ++head)
-        simd::attention_head(head_of(projected, count, count, 1, head, projection_.operand_kernel()), core,
-                             mixed + head * head_width, width);
-    }
-    output_.forward({mixed, 1, width}, {y, 1, dim}, arena);
-  }
-
-  /// The gradient of pool(): from d_y (1 x D) to that of the tokens (T x D, assigned), of the query and the parameters
-  /// (added to).
-  void pool_backward(const float* query, ConstMatrixView tokens, ConstMatrixView d_y, Attention& grads, float* d_query,
-                     MatrixView d_tokens, Workspace& workspace) const {
-    Arena& shared = workspace.shared();
-    const Arena::Scope scope(shared);
-    const Index count = tokens.rows();
-    const auto take = [&](Index rows, Index columns) {
-      return MatrixView(shared.take<float>(rows * columns), rows, columns);
-    };
-    const MatrixView x = take(count + 1, dim), projected = take(count + 1, 3 * width), d = take(count + 1, 3 * width),
-                     mixed = take(1, width), d_mixed = take(1, width);
-    for (Index row = 0; row < count; ++row) std::copy_n(tokens.row_data(row), dim, x.row_data(row));
-    std::copy_n(query, dim, x.row_data(count));
-    std::fill_n(d.data(), d.size(), 0.f);
-    workspace.parallel(1, [&](Index, Arena& arena) { projection_.forward(x, projected, arena); });
-    const ConstMatrixView normed = with_head_norms(projected, workspace);
-    multiply_by_transposed(output_.kernel(), d_y, d_mixed, workspace);
-    workspace.parallel(heads, [&](Index head, Arena& arena) {
-      const HeadParts<ConstMatrixView> all = parts_of(normed, head);
-      const HeadParts<ConstMatrixView> core{all.query.rows_of(count, 1), all.key.rows_of(0, count),
-                                            all.value.rows_of(0, count)};
-      const HeadParts<MatrixView> d_all = parts_of(d, head);
-      attention_core_gradient(
-          core, head_factor(), {d_mixed.data() + head * head_width, 1, head_width},
-          {d_all.query.rows_of(count, 1), d_all.key.rows_of(0, count), d_all.value.rows_of(0, count)}, arena);
-      simd::attention_head(head_of(normed, count, count, 1, head, nullptr),
-                           arena.take<float>(simd::attention_scratch(count, head_width)),
-                           mixed.data() + head * head_width, width);
-    });
-    add_weight_gradient(mixed, d_y, grads.output_.gradient(), workspace);
-    if constexpr (normalise) head_norms_gradient(projected, d, grads, workspace);
-    add_weight_gradient(x, d, grads.projection_.gradient(), workspace);
-    multiply_by_transposed(projection_.kernel(), d, x, workspace);
-    for (Index row = 0; row < count; ++row) std::copy_n(x.row_data(row), dim, d_tokens.row_data(row));
-    simd::add_scaled_row(1.f, x.row_data(count), dim, d_query);
-  }
-  /// Bytes of scratch of pool_backward(), shared or of a worker.
-  static constexpr Index pool_backward_bytes(Index tokens) {
-    return training_scratch(1, tokens + 1).total(1) + 3 * arena_bytes<float>((tokens + 1) * 3 * width) +
-           arena_bytes<float>((tokens + 1) * dim) + 2 * arena_bytes<float>(width) + pool_bytes(tokens);
-  }
-
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     using T = ParameterValue<Self>;
@@ -224,12 +159,6 @@ class Attention {
   }
 
  private:
-  void project(ConstMatrixView x, MatrixView projected, Arena& arena) const {
-    const Arena::Scope scope(arena);
-    const simd::RowTiles tiles = projection_.take_input(x.rows(), arena);
-    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
-    project(tiles, projected);
-  }
   void project(const simd::RowTiles& x, MatrixView projected) const {
     projection_.forward(x, simd::RowsOut{projected.data(), projected.stride()});
     if constexpr (normalise) normalise_heads(projected);

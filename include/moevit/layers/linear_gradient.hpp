@@ -4,6 +4,8 @@
 #include <moevit/core/workspace.hpp>
 #include <moevit/simd/transposed_product.hpp>
 
+#include <array>
+
 namespace moevit {
 
 /// Where the gradient of a Linear layer is added up: its kernel in panels and its bias, which may be null.
@@ -27,6 +29,14 @@ constexpr Index weight_gradient_bytes(Index rows) {
 
 namespace detail {
 
+/// sums[0, cols) += the columns of a panel; its other columns are zero.
+inline void add_column_sums(const float* panel_data, Index rows, Index panel, Index cols, float* sums) {
+  std::array<float, 32> own{};  // a local one may stay in registers
+  for (Index row = 0; row < rows; ++row)
+    for (Index col = 0; col < panel; ++col) own[static_cast<std::size_t>(col)] += panel_data[row * panel + col];
+  for (Index col = 0; col < cols; ++col) sums[col] += own[static_cast<std::size_t>(col)];
+}
+
 /// kernel += x^T dy and bias += column sums of dy for one panel of columns and `count` rows of the kernel; the bias
 /// only with its first rows. Sums run over rising rows, in parts of gradient_block_rows.
 inline void add_panel_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Index number,
@@ -40,8 +50,7 @@ inline void add_panel_gradient(ConstMatrixView x, ConstMatrixView dy, const Line
     simd::pack_panel(dy.row_data(row) + col, dy.stride(), rows, cols, panel, room);
     const simd::PackedView packed{.data = room, .rows = rows, .cols = cols, .panel = panel};
     simd::add_transposed_product(x.row_data(row), x.stride(), first, count, packed, {kernel, panel, 0});
-    for (Index r = 0; r < rows && gradient.bias && first == 0; ++r)
-      for (Index c = 0; c < cols; ++c) gradient.bias[col + c] += room[r * panel + c];
+    if (gradient.bias && first == 0) add_column_sums(room, rows, panel, cols, gradient.bias + col);
   }
 }
 

@@ -1,7 +1,7 @@
 /// From tokens to logits: final norm, pooling, optional tanh layer, classifier.
 #pragma once
 
-#include <moevit/layers/attention.hpp>
+#include <moevit/layers/attention_pooling.hpp>
 #include <moevit/layers/dense_mlp.hpp>
 
 #include <cmath>
@@ -12,6 +12,7 @@ namespace moevit {
 /// V-MoE has it.
 template <VitConfig config>
 class MapHead {
+  using Pooling = AttentionPooling<config>;
   using MlpType = ConfiguredMlp<config>;
   static constexpr Index tokens = config.tokens();
 
@@ -19,12 +20,12 @@ class MapHead {
   MapHead() : probe_(padded_vector(config.dim)) {}
 
   static constexpr Index scratch_bytes() {
-    return std::max(Attention<config>::pool_bytes(tokens), arena_bytes<float>(config.dim) + MlpType::scratch_bytes(1));
+    return std::max(Pooling::forward_bytes(tokens), arena_bytes<float>(config.dim) + MlpType::scratch_bytes(1));
   }
 
   /// result[D] = pooled tokens of one image (T x D, normalised).
   void forward(ConstMatrixView x, float* result, Arena& arena) const {
-    attention_.pool(probe_.data(), x, result, arena);
+    Pooling::forward(attention_, probe_.data(), x, result, arena);
     float* normed = arena.take<float>(config.dim);
     norm_.forward_row(result, normed, config.epsilon);
     mlp_.forward({normed, 1, config.dim}, {result, 1, config.dim}, arena,
@@ -42,7 +43,7 @@ class MapHead {
                      unused = take(config.dim);
     const ConstMatrixView d(d_result, 1, config.dim);
     workspace.parallel(1, [&](Index, Arena& arena) {
-      attention_.pool(probe_.data(), x, pooled.data(), arena);
+      Pooling::forward(attention_, probe_.data(), x, pooled.data(), arena);
       norm_.forward_row(pooled.data(), normed.data(), config.epsilon);
       mlp_.forward_saved(normed, hidden, unused, arena);
     });
@@ -53,13 +54,13 @@ class MapHead {
     });
     std::copy_n(d_result, config.dim, d_pooled.data());
     norm_.backward_row(pooled.data(), d_normed.data(), grads.norm_, d_pooled.data(), config.epsilon);
-    attention_.pool_backward(probe_.data(), x, d_pooled, grads.attention_, grads.probe_.data(), d_x, workspace);
+    Pooling::backward(attention_, probe_.data(), x, d_pooled, grads.attention_, grads.probe_.data(), d_x, workspace);
   }
   /// Bytes of scratch of backward(), shared or of a worker.
   static constexpr Index backward_bytes() {
     return scratch_bytes() + 5 * arena_bytes<float>(config.dim) + 2 * arena_bytes<float>(MlpType::hidden) +
            MlpType::transposed_bytes + MlpType::saved_scratch_bytes(1) + MlpType::backward_worker_bytes(1, 1) +
-           Attention<config>::pool_backward_bytes(tokens);
+           Pooling::backward_bytes(tokens);
   }
 
   template <class Self, class Visit>

@@ -34,6 +34,7 @@ class Vit {
   friend class Backpropagation;  // models/backpropagation.hpp: training passes
 
  public:
+  using SparsePart = Sparse;
   static constexpr VitConfig config = config_;
   static constexpr MoeConfig moe = Sparse::defaults;
   static constexpr Index sparse_blocks = moe.placement.sparse_blocks(config.depth);

@@ -4,6 +4,7 @@
 #include <moevit/layers/linear.hpp>
 #include <moevit/moe/gates.hpp>
 #include <moevit/moe/random_gates.hpp>
+#include <moevit/moe/router_gradient.hpp>
 #include <moevit/moe/routing.hpp>
 #include <moevit/simd/rows.hpp>
 

@@ -1,106 +1,10 @@
 /// Soft MoE: every slot is a mixture of all tokens of a group, every token a mixture of all slots.
 #pragma once
 
-#include <moevit/moe/context.hpp>
-#include <moevit/moe/dispatch.hpp>
-#include <moevit/moe/gates.hpp>
+#include <moevit/moe/soft_router.hpp>
 #include <moevit/moe/sparse_mlp.hpp>
 
-#include <cmath>
-
 namespace moevit {
-
-/// target = source / sqrt(sum of squares + 1e-6), over `count` values `stride` apart.
-inline void normalise_strided(const float* source, Index count, Index stride, float factor, float* target) {
-  float sum = 0.f;
-  for (Index i = 0; i < count; ++i) sum = std::fma(source[i * stride], source[i * stride], sum);
-  const float inverse = factor / std::sqrt(sum + 1e-6f);
-  for (Index i = 0; i < count; ++i) target[i * stride] = source[i * stride] * inverse;
-}
-
-/// Logits = scale * normalised x . normalised mu; dispatch = softmax over the group's tokens, combine = softmax over
-/// all slots. mu: D x (E * P). Source: Soft MoE (Puigcerver et al. 2023), algorithm 1 and the authors' code.
-template <Index dim_, Index experts_, Index slots_>
-class SoftRouter {
- public:
-  static constexpr Index dim = dim_;
-  static constexpr Index experts = experts_;
-  static constexpr Index slots = slots_;
-  static constexpr Index all_slots = experts * slots;
-
-  SoftRouter() : mu_(dim * all_slots), scale_(1) { scale_[0] = 1.f; }
-
-  /// Shared scratch for the normalised directions and packed copies of a pass; per worker for a group of `group`
-  /// tokens.
-  static constexpr ScratchBytes scratch(Index group) {
-    return {arena_bytes<float>(dim * all_slots) + arena_bytes<float>(simd::packed_size(dim, all_slots)),
-            arena_bytes<float>(dim) + tiles_bytes(group, dim) + 2 * arena_bytes<float>(group * all_slots)};
-  }
-
-  /// Fills routing.soft, whose weights must have room for tokens x slots floats each.
-  void route(const RouteRequest& request, Routing& routing) const {
-    const Index group = request.group(), groups = request.tokens.rows() / group;
-    SoftPlan& plan = routing.soft;
-    plan.groups = groups, plan.group = group, plan.experts = experts, plan.slots = slots;
-    Arena& shared = request.workspace.shared();
-    const Arena::Scope scope_of_mu(shared);
-    float* directions = shared.take<float>(dim * all_slots);
-    for (Index slot = 0; slot < all_slots; ++slot)
-      normalise_strided(mu_.data() + slot, dim, all_slots, scale_[0], directions + slot);
-    const simd::PackedView packed =
-        simd::pack(directions, all_slots, dim, all_slots, shared.take<float>(simd::packed_size(dim, all_slots)));
-    draw_noise(request, plan);
-    request.workspace.parallel(groups, [&](Index g, Arena& arena) {
-      route_group(request.tokens.rows_of(g * group, group), packed, g, request, plan, arena);
-    });
-  }
-
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
-    using T = ParameterValue<Self>;
-    visit(plain_parameter<T>(join_name(prefix, "mu"), self.mu_.data(), {dim, experts, slots}, Role::router));
-    visit(plain_parameter<T>(join_name(prefix, "scale"), self.scale_.data(), {}, Role::router));
-  }
-
- private:
-  // Unit noise waits where the combine weights will be; it is scaled by noise_std alone, not by the number of experts.
-  static void draw_noise(const RouteRequest& request, SoftPlan& plan) {
-    const RoutingOptions& options = request.options;
-    if (options.noise_std == 0) return;
-    if (!options.noise)
-      fail("router of block ", request.block, ": expected a noise source for noise_std ", options.noise_std,
-           ", found none");
-    options.noise->fill(request.block,
-                        plan.combine.span().first(static_cast<std::size_t>(request.tokens.rows() * all_slots)));
-  }
-
-  void route_group(ConstMatrixView x, const simd::PackedView& directions, Index g, const RouteRequest& request,
-                   SoftPlan& plan, Arena& arena) const {
-    const Index group = x.rows();
-    float* row = arena.take<float>(dim);
-    const simd::RowTiles normalised = take_tiles(group, directions, arena);
-    simd::fill_tiles(normalised, [&](Index token) {
-      normalise_strided(x.row_data(token), dim, 1, 1.f, row);
-      return row;
-    });
-    const MatrixView logits(arena.take<float>(group * all_slots), group, all_slots);
-    simd::gemm(normalised, directions, {}, simd::RowsOut{logits.data(), all_slots});
-    if (request.options.noise_std != 0)
-      simd::add_scaled_row(static_cast<float>(request.options.noise_std), plan.combine.data() + g * group * all_slots,
-                           group * all_slots, logits.data());
-    check_gates(logits, request.block);
-    const MatrixView by_slot(arena.take<float>(group * all_slots), all_slots, group);
-    for (Index slot = 0; slot < all_slots; ++slot)
-      for (Index token = 0; token < group; ++token) by_slot(slot, token) = logits(token, slot);
-    for (Index slot = 0; slot < all_slots; ++slot)
-      simd::softmax_row(by_slot.row_data(slot), group, 1.f, plan.dispatch.data() + (g * all_slots + slot) * group);
-    for (Index token = 0; token < group; ++token)
-      simd::softmax_row(logits.row_data(token), all_slots, 1.f, plan.combine.data() + (g * group + token) * all_slots);
-  }
-
-  AlignedBuffer<float> mu_;
-  AlignedBuffer<float> scale_;
-};
 
 /// stream += combine(experts(dispatch(x))) with the weights of a SoftRouter. Every expert computes P rows per group.
 template <class RouterType, class BankType,
@@ -118,7 +22,7 @@ class SoftMlp {
   static constexpr Index slots = RouterType::slots;
   static constexpr Index all_slots = experts * slots;
   static constexpr RouterScope scope = RouterScope::block;
-  static constexpr bool is_trainable = false;
+  static constexpr bool is_trainable = TrainableBank<BankType>;
   static constexpr MoeConfig defaults = moe;
   static constexpr Index copies = 1;
 
@@ -140,6 +44,86 @@ class SoftMlp {
     const Index weights = images * tokens_per_image * all_slots;
     if (routing.soft.dispatch.size() < weights)
       routing.soft.dispatch = routing.soft.combine = AlignedBuffer<float>(weights);
+  }
+
+  /// What backward() needs of a pass, beside the plan that the context keeps: the slots, experts first.
+  struct Saved {
+    MatrixView inputs, hidden, outputs;
+  };
+  static Saved take_saved(const RoutingOptions& options, Index images, Index tokens_per_image, Arena& arena) {
+    const Index rows = slots_of(options, images, tokens_per_image);
+    constexpr Index hidden = BankType::ExpertType::saved_width;
+    return {{arena.take<float>(rows * dim), rows, dim},
+            {arena.take<float>(rows * hidden), rows, hidden},
+            {arena.take<float>(rows * dim), rows, dim}};
+  }
+  static constexpr Index saved_bytes(const RoutingOptions& options, Index images, Index tokens_per_image) {
+    const Index rows = slots_of(options, images, tokens_per_image);
+    return 2 * arena_bytes<float>(rows * dim) + arena_bytes<float>(rows * BankType::ExpertType::saved_width);
+  }
+  static constexpr ScratchBytes training_scratch(const RoutingOptions& options, Index images, Index tokens_per_image) {
+    using X = typename BankType::ExpertType;
+    const Index group = tokens_per_group(options, images, tokens_per_image), tokens = images * tokens_per_image;
+    const Index rows = slots_of(options, images, tokens_per_image), block = largest_block(rows, BankType::block_rows);
+    const ScratchBytes router = RouterType::backward_scratch(tokens), pass = scratch(options, images, tokens_per_image);
+    const Index experts_part = experts * X::transposed_bytes + arena_bytes<typename X::Transposed>(experts) +
+                               arena_bytes<float>(rows * X::saved_width);
+    return {std::max(pass.shared, 2 * arena_bytes<float>(rows * dim) + arena_bytes<float>(tokens * all_slots) +
+                                      std::max(experts_part, router.shared)),
+            std::max({pass.per_worker, router.per_worker, X::backward_worker_bytes(block, rows),
+                      tiles_bytes(block, dim) + X::saved_scratch_bytes(block),
+                      3 * arena_bytes<float>(std::max(group, all_slots) * dim) +
+                          soft_gradient_bytes(group, all_slots, dim)})};
+  }
+
+  /// As forward(), filling `saved`; see SparseMlp.
+  void forward_saved(const BlockRows& rows, const Saved& saved, bool routed, Context& context) const {
+    Workspace& workspace = context.workspace();
+    Routing& routing = context.routing_of(rows.block);
+    reserve(routing, context.routing, rows.images, rows.tokens_per_image);
+    if (!routed) router_.route(rows.request(context), routing);
+    const SoftPlan& plan = routing.soft;
+    const bool bf16 = context.routing.bf16_dispatch;
+    workspace.parallel(plan.groups,
+                       [&](Index g, Arena& arena) { dispatch_group(plan, g, rows.x, bf16, saved.inputs, arena); });
+    each_block(plan.groups, workspace, [&](Index expert, Index first, Index count, Arena& arena) {
+      const MatrixView y = saved.outputs.rows_of(first, count);
+      bank_.expert(expert).forward_saved(saved.inputs.rows_of(first, count), saved.hidden.rows_of(first, count), y,
+                                         arena);
+      if (bf16)
+        for (Index row = 0; row < count; ++row) simd::round_row_to_bf16(y.row_data(row), dim);
+    });
+    workspace.parallel(plan.groups, [&](Index g, Arena& arena) { combine_group(plan, g, saved.outputs, rows, arena); });
+  }
+  static void branch_of(int block, const Saved& saved, MatrixView branch, Context& context) {
+    const SoftPlan& plan = context.soft_plan(block);
+    const BlockRows rows{branch, branch, nullptr, 0, 0, 1, block};
+    context.workspace().parallel(plan.groups,
+                                 [&](Index g, Arena& arena) { combine_group(plan, g, saved.outputs, rows, arena); });
+  }
+  void backward(const BlockRows& rows, const Saved& saved, ConstMatrixView d_branch, SoftMlp& grads, PlanGradient&,
+                const AddLossGradient&, MatrixView d_x, Context& context) const {
+    Workspace& workspace = context.workspace();
+    Arena& shared = workspace.shared();
+    const Arena::Scope scope_of_gradients(shared);
+    const SoftPlan& plan = context.soft_plan(rows.block);
+    const Index slot_rows = plan.groups * all_slots, tokens = plan.groups * plan.group;
+    const auto take = [&](Index count, Index width) {
+      return MatrixView(shared.template take<float>(count * width), count, width);
+    };
+    const MatrixView d_outputs = take(slot_rows, dim), d_inputs = take(slot_rows, dim),
+                     d_logits = take(tokens, all_slots);
+    workspace.parallel(plan.groups, [&](Index g, Arena& arena) {
+      const MatrixView own(arena.take<float>(all_slots * dim), all_slots, dim);
+      multiply_transpose(plan.combine_of(g), d_branch.rows_of(g * plan.group, plan.group), own, arena);
+      place_slots(plan.groups, g, own, d_outputs);
+    });
+    experts_backward(plan.groups, saved, d_outputs, d_inputs, grads, workspace);
+    const bool bf16 = context.routing.bf16_dispatch;
+    workspace.parallel(plan.groups, [&](Index g, Arena& arena) {
+      mixing_backward(plan, g, rows.x, bf16, saved, d_branch, d_inputs, d_logits, d_x, arena);
+    });
+    router_.backward(rows.request(context), d_logits, grads.router_, d_x);
   }
 
   void forward(const BlockRows& rows, Context& context) const {
@@ -172,6 +156,63 @@ class SoftMlp {
     return (slot / slots * groups + g) * slots + slot % slots;
   }
 
+  static constexpr Index slots_of(const RoutingOptions& options, Index images, Index tokens_per_image) {
+    return images * tokens_per_image / tokens_per_group(options, images, tokens_per_image) * all_slots;
+  }
+  static void gather_slots(Index groups, Index g, ConstMatrixView all, MatrixView own) {
+    for (Index slot = 0; slot < all_slots; ++slot)
+      std::copy_n(all.row_data(slot_row(groups, g, slot)), dim, own.row_data(slot));
+  }
+  static void place_slots(Index groups, Index g, ConstMatrixView own, MatrixView all) {
+    for (Index slot = 0; slot < all_slots; ++slot)
+      std::copy_n(own.row_data(slot), dim, all.row_data(slot_row(groups, g, slot)));
+  }
+
+  /// f(expert, first row, rows, arena) for blocks of the slots of each expert.
+  template <class F>
+  static void each_block(Index groups, Workspace& workspace, F f) {
+    const Index rows = groups * slots, blocks = ceil_div(rows, Index{BankType::block_rows});
+    workspace.parallel(experts * blocks, [&](Index task, Arena& arena) {
+      const Index expert = task / blocks, block = task % blocks, first = rows * block / blocks;
+      f(expert, expert * rows + first, rows * (block + 1) / blocks - first, arena);
+    });
+  }
+
+  void experts_backward(Index groups, const Saved& saved, ConstMatrixView d_outputs, MatrixView d_inputs,
+                        SoftMlp& grads, Workspace& workspace) const {
+    using X = typename BankType::ExpertType;
+    Arena& shared = workspace.shared();
+    const Arena::Scope scope_of_hidden(shared);
+    const Index slot_rows = groups * all_slots, own = groups * slots;
+    const MatrixView d_hidden(shared.template take<float>(slot_rows * X::saved_width), slot_rows, X::saved_width);
+    const auto weights = shared.template take<typename X::Transposed>(experts);
+    for (Index expert = 0; expert < experts; ++expert) weights[expert] = bank_.expert(expert).transposed(workspace);
+    each_block(groups, workspace, [&](Index expert, Index first, Index count, Arena& arena) {
+      X::backward_rows(weights[expert], d_outputs.rows_of(first, count), saved.hidden.rows_of(first, count),
+                       d_hidden.rows_of(first, count), d_inputs.rows_of(first, count), arena);
+    });
+    workspace.parallel(experts, [&](Index expert, Arena& arena) {
+      const auto part = [&](auto all) { return all.rows_of(expert * own, own); };
+      grads.bank_.expert(expert).add_gradient(part(saved.inputs), part(saved.hidden), part(d_hidden), part(d_outputs),
+                                              arena);
+    });
+  }
+
+  static void mixing_backward(const SoftPlan& plan, Index g, ConstMatrixView x, bool bf16, const Saved& saved,
+                              ConstMatrixView d_branch, ConstMatrixView d_inputs, MatrixView d_logits, MatrixView d_x,
+                              Arena& arena) {
+    const Index group = plan.group, first = g * group;
+    const MatrixView tokens(arena.take<float>(group * dim), group, dim);
+    const MatrixView outputs(arena.take<float>(all_slots * dim), all_slots, dim);
+    const MatrixView d_own(arena.take<float>(all_slots * dim), all_slots, dim);
+    for (Index token = 0; token < group; ++token) std::copy_n(x.row_data(first + token), dim, tokens.row_data(token));
+    if (bf16) simd::round_row_to_bf16(tokens.data(), group * dim);
+    gather_slots(plan.groups, g, saved.outputs, outputs);
+    gather_slots(plan.groups, g, d_inputs, d_own);
+    soft_mixing_gradient({tokens, plan.combine_of(g), plan.dispatch_of(g), outputs}, d_branch.rows_of(first, group),
+                         d_own, d_logits.rows_of(first, group), d_x.rows_of(first, group), arena);
+  }
+
   static void dispatch_group(const SoftPlan& plan, Index g, ConstMatrixView x, bool bf16, MatrixView inputs,
                              Arena& arena) {
     const Index group = plan.group;
@@ -189,12 +230,9 @@ class SoftMlp {
   }
 
   void run_bank(Index groups, ConstMatrixView inputs, MatrixView outputs, bool bf16, Workspace& workspace) const {
-    const Index rows = groups * slots, blocks = ceil_div(rows, Index{BankType::block_rows});
-    workspace.parallel(experts * blocks, [&](Index task, Arena& arena) {
-      const Index expert = task / blocks, block = task % blocks, first = rows * block / blocks;
-      const Index count = rows * (block + 1) / blocks - first;
-      const MatrixView y = outputs.rows_of(expert * rows + first, count);
-      bank_.forward(expert, inputs.rows_of(expert * rows + first, count), y, arena);
+    each_block(groups, workspace, [&](Index expert, Index first, Index count, Arena& arena) {
+      const MatrixView y = outputs.rows_of(first, count);
+      bank_.forward(expert, inputs.rows_of(first, count), y, arena);
       if (bf16)
         for (Index row = 0; row < count; ++row) simd::round_row_to_bf16(y.row_data(row), dim);
     });

@@ -55,13 +55,10 @@ struct PackedView {
 /// Copies rows x cols floats, cols <= panel, to one panel.
 template <class Arch = DefaultArch>
 void pack_panel(const float* source, Index stride, Index rows, Index cols, Index panel, float* target) {
-  for (Index row = 0; row < rows; ++row, source += stride, target += panel) {
-    Index col = 0;
-    for (; col + lanes<Arch> <= cols; col += lanes<Arch>)
-      Batch<Arch>::load_unaligned(source + col).store_aligned(target + col);
-    for (; col < cols; ++col) target[col] = source[col];
-    for (; col < panel; ++col) target[col] = 0.f;
-  }
+  using B = Batch<Arch>;
+  for (Index row = 0; row < rows; ++row, source += stride, target += panel)
+    for (Index col = 0; col < panel; col += lanes<Arch>)
+      (col < cols ? load_valid<Arch>(source + col, cols - col) : B(0.f)).store_aligned(target + col);
 }
 
 /// Packs a row-major rows x cols matrix of floats; `target` has packed_size(rows, cols) floats.

@@ -1,6 +1,7 @@
 /// Adam and AdamW.
 #pragma once
 
+#include <moevit/simd/simd.hpp>
 #include <moevit/train/optimizer.hpp>
 
 #include <cmath>
@@ -72,12 +73,29 @@ class Adam {
             .decay = 0.f};
   }
 
+  // Explicit registers, as compilers do not vectorise std::sqrt, which may have to set errno.
   static void update(Index count, const Factors& f, const float* gradient, float* first, float* second, float* values) {
-    for (Index i = 0; i < count; ++i) {
-      first[i] = f.beta1 * first[i] + f.rest1 * gradient[i];
-      second[i] = f.beta2 * second[i] + f.rest2 * (gradient[i] * gradient[i]);
-      const float root = std::sqrt(second[i] * f.correction2) + f.epsilon;
-      values[i] -= f.rate * (first[i] * f.correction1 / root + f.decay * values[i]);
+    using Arch = simd::DefaultArch;
+    using B = simd::Batch<Arch>;
+    const auto change = [&](B g, B& m, B& v, B& x) {
+      m = B(f.beta1) * m + B(f.rest1) * g;
+      v = B(f.beta2) * v + B(f.rest2) * (g * g);
+      const B root = xsimd::sqrt(v * B(f.correction2)) + B(f.epsilon);
+      x -= B(f.rate) * (m * B(f.correction1) / root + B(f.decay) * x);
+    };
+    Index i = 0;
+    for (; i + simd::lanes<Arch> <= count; i += simd::lanes<Arch>) {
+      B m = B::load_unaligned(first + i), v = B::load_unaligned(second + i), x = B::load_unaligned(values + i);
+      change(B::load_unaligned(gradient + i), m, v, x);
+      m.store_unaligned(first + i), v.store_unaligned(second + i), x.store_unaligned(values + i);
+    }
+    if (const Index rest = count - i; rest > 0) {
+      B m = simd::load_first<Arch>(first + i, rest, 0.f), v = simd::load_first<Arch>(second + i, rest, 0.f);
+      B x = simd::load_first<Arch>(values + i, rest, 0.f);
+      change(simd::load_first<Arch>(gradient + i, rest, 0.f), m, v, x);
+      simd::store_first<Arch>(m, first + i, rest);
+      simd::store_first<Arch>(v, second + i, rest);
+      simd::store_first<Arch>(x, values + i, rest);
     }
   }
 

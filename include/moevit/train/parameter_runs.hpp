@@ -62,6 +62,12 @@ void visit_runs(const BasicParameter<T>& parameter, const BasicParameter<U>& oth
   }
 }
 
+/// Sets all elements to zero: how an object that gradients are added up in begins, as norms begin with ones.
+inline void set_to_zero(std::span<const Parameter> parameters) {
+  for (const Parameter& parameter : parameters)
+    visit_runs(parameter, [](Index, float* elements, Index count) { std::fill_n(elements, count, 0.f); });
+}
+
 /// A list of parameters, of a model or a const model: std::vector or std::span.
 template <class List>
 concept ParameterList = std::ranges::random_access_range<List> && requires(const List& list) {

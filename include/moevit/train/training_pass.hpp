@@ -66,8 +66,7 @@ class TrainingPass {
 
   /// Assigns the gradients of a batch, of step `step` from 0. Throws Error when something is not finite.
   StepLosses compute(const Net& net, const Batch& batch, Index step) {
-    for (const Parameter& gradient : gradient_list_)
-      visit_runs(gradient, [](Index, float* values, Index count) { std::fill_n(values, count, 0.f); });
+    set_to_zero(gradient_list_);
     prepare(batch, step);
     const auto outputs = static_cast<std::size_t>(batch.images.rows() * classes);
     run_.forward(net, images_, std::span(outputs_).first(outputs));

@@ -60,20 +60,25 @@ inline std::vector<std::pair<double, double>> circle_places(const SuperClasses& 
   return places;
 }
 
-/// A line for every edge of at least 2 % of the largest weight, the more often confused the stronger.
+/// A curve for every edge of at least 2 % of the largest weight, the more often confused the stronger. It bends to the
+/// centre, more so between neighbours, which would hide it.
 inline void draw_edges(Drawing& drawing, const ClassGraph& graph, const SuperClasses& super_classes,
-                       const std::vector<std::pair<double, double>>& places) {
+                       const std::vector<std::pair<double, double>>& places, double centre, bool within_groups) {
   const double largest = *std::max_element(graph.weights().begin(), graph.weights().end());
   for (Index a = 0; a < graph.classes(); ++a)
     for (Index b = 0; b < a; ++b) {
       const auto i = static_cast<std::size_t>(a), j = static_cast<std::size_t>(b);
       const double share = largest > 0 ? graph.weight(a, b) / largest : 0;
-      if (share < 0.02) continue;
-      const bool same = super_classes.groups[i] == super_classes.groups[j];
-      const std::string colour = same ? expert_colour(super_classes.groups[i], super_classes.count) : "var(--soft)";
-      drawing.line(places[i].first, places[i].second, places[j].first, places[j].second,
-                   join("style=\"stroke:", colour, "\" stroke-width=\"", number(0.6 + 2.4 * share, 2),
-                        "\" stroke-opacity=\"", number((same ? 0.35 : 0.2) + 0.6 * share, 2), "\""));
+      if (share < 0.02 || (super_classes.groups[i] == super_classes.groups[j]) != within_groups) continue;
+      const double x = (places[i].first + places[j].first) / 2, y = (places[i].second + places[j].second) / 2;
+      const std::string colour =
+          within_groups ? expert_colour(super_classes.groups[i], super_classes.count) : "var(--soft)";
+      drawing.add(join("<path fill=\"none\" style=\"stroke:", colour, "\" stroke-width=\"",
+                       number(0.6 + 2.4 * share, 2), "\" stroke-opacity=\"",
+                       number((within_groups ? 0.4 : 0.1) + 0.6 * share, 2), "\" d=\"M", number(places[i].first, 1),
+                       " ", number(places[i].second, 1), "Q", number(centre + 0.6 * (x - centre), 1), " ",
+                       number(centre + 0.6 * (y - centre), 1), " ", number(places[j].first, 1), " ",
+                       number(places[j].second, 1), "\"/>"));
     }
 }
 
@@ -95,7 +100,8 @@ inline std::string super_class_chart(const ClassGraph& graph, const SuperClasses
   for (const detail::ListedGroup& group : listed) height += line_height * static_cast<double>(group.lines.size()) + 8;
   Drawing drawing(left + 560, std::max(height, 2 * centre), "Confused classes and their super-classes");
   const auto places = detail::circle_places(super_classes, centre, radius);
-  detail::draw_edges(drawing, graph, super_classes, places);
+  for (const bool within_groups : {false, true})
+    detail::draw_edges(drawing, graph, super_classes, places, centre, within_groups);
   for (std::size_t i = 0; i < places.size(); ++i)
     drawing.add(join("<circle cx=\"", number(places[i].first, 2), "\" cy=\"", number(places[i].second, 2),
                      "\" r=\"5\" fill=\"", expert_colour(super_classes.groups[i], super_classes.count), "\"><title>",

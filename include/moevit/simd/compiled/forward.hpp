@@ -8,6 +8,9 @@
 
 #include <moevit/simd/compiled/kernel_table.hpp>
 #include <moevit/simd/compiled/library.hpp>
+#include <moevit/simd/simd.hpp>
+
+#if defined(MOEVIT_COMPILED)
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
@@ -96,3 +99,5 @@ inline void softmax_gradient_row(const float* p, const float* dp, Index count, f
 }
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET
+
+#endif  // MOEVIT_COMPILED
