@@ -6,6 +6,7 @@
 #include <moevit/train/accuracy.hpp>
 #include <moevit/train/loader.hpp>
 #include <moevit/train/mixup.hpp>
+#include <moevit/train/parameter_runs.hpp>
 #include <moevit/train/router_losses.hpp>
 #include <moevit/train/targets.hpp>
 #include <moevit/train/trainer_options.hpp>
