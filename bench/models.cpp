@@ -1,5 +1,6 @@
 /// Whole models from normalised images to logits.
 #include "common.hpp"
+#include "fashion_models.hpp"
 #include "reference_model.hpp"
 
 #include <moevit/models/presets.hpp>
@@ -10,13 +11,6 @@ namespace moevit::bench {
 namespace {
 
 constexpr ModelDescription vit_tiny{ModelFamily::vit, VitConfig{}, MoeConfig{.placement = no_blocks()}};
-/// The models that examples/weights/ holds for Fashion-MNIST; here with random weights.
-constexpr VitConfig fashion{
-    .image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
-constexpr ModelDescription fashion_vmoe{ModelFamily::vmoe, fashion,
-                                        MoeConfig{.experts = 8, .selected = 2, .placement = last_odd(2)}};
-constexpr ModelDescription fashion_mobile{ModelFamily::mobile_vmoe, fashion,
-                                          MoeConfig{.experts = 5, .selected = 1, .placement = last(2)}};
 
 template <ModelDescription description>
 struct Run {
@@ -63,7 +57,7 @@ const bool added = [] {
   add_model<vit_tiny>("vit_tiny_16", {1, 8});
   add_model<presets::mobile_vmoe_12x192>("mobile_vmoe_12x192_16_last2_E10", {1, 8});
   add_model<fashion_vmoe>("fashion_vmoe_E8_top2", {64});
-  add_model<fashion_mobile>("fashion_mobile_vmoe_E5", {64});
+  add_model<fashion_mobile_vmoe>("fashion_mobile_vmoe_E5", {64});
   return true;
 }();
 

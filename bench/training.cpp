@@ -1,5 +1,6 @@
 /// Training steps: forward, loss, backward, update with Adam. Three times the forward pass's multiply-adds.
 #include "common.hpp"
+#include "fashion_models.hpp"
 
 #include <moevit/models/backpropagation.hpp>
 #include <moevit/models/presets.hpp>
@@ -14,13 +15,7 @@ namespace {
 
 constexpr Index batch = 64;
 
-/// The models that examples/weights/ holds for Fashion-MNIST, and a wider dense one for 32 pixels.
-constexpr VitConfig fashion{
-    .image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
-constexpr ModelDescription fashion_vmoe{ModelFamily::vmoe, fashion,
-                                        MoeConfig{.experts = 8, .selected = 2, .placement = every(2)}};
-constexpr ModelDescription fashion_mobile{ModelFamily::mobile_vmoe, fashion,
-                                          MoeConfig{.experts = 5, .selected = 1, .placement = last(2)}};
+/// Wider than the Fashion-MNIST models, for 32 pixels.
 constexpr ModelDescription dense_128{
     ModelFamily::vit,
     VitConfig{.image = 32, .patch = 4, .dim = 128, .depth = 6, .heads = 4, .hidden = 512, .classes = 10},
@@ -100,7 +95,7 @@ void add_step(const std::string& name) {
 
 const bool added = [] {
   add_step<fashion_vmoe>("fashion_vmoe_E8_top2");
-  add_step<fashion_mobile>("fashion_mobile_vmoe_E5");
+  add_step<fashion_mobile_vmoe>("fashion_mobile_vmoe_E5");
   add_step<dense_128>("vit_6x128");
   return true;
 }();

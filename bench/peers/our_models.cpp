@@ -1,4 +1,5 @@
 /// Whole models of ours, from normalised images to logits.
+#include "fashion_models.hpp"
 #include "our_case.hpp"
 
 #include <moevit/io/weights.hpp>
@@ -74,14 +75,7 @@ OurCase model_case(const Request& request) {
   refuse_precision(request);
 }
 
-/// The models that the examples ship, with their trained weights: random ones would send most rows to few experts.
-constexpr VitConfig fashion{
-    .image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
-constexpr ModelDescription fashion_vmoe{ModelFamily::vmoe, fashion,
-                                        MoeConfig{.experts = 8, .selected = 2, .placement = every(2)}};
-constexpr ModelDescription fashion_mobile_vmoe{ModelFamily::mobile_vmoe, fashion,
-                                               MoeConfig{.experts = 5, .selected = 1, .placement = last(2)}};
-
+/// With the trained weights that the examples ship: random ones would send most rows to few experts.
 template <ModelDescription description>
 OurCase trained_case(const Request& request) {
   const auto net = std::make_shared<Model<description>>();

@@ -47,9 +47,8 @@ class Backpropagation {
   explicit Backpropagation(const Net& net, BackpropagationOptions options = {}) requires(Sparse::is_trainable)
       : options_(options),
         context_(net.context({.images = options.images, .threads = options.threads, .selected = options.selected})),
-        reserved_(context_.routing),
-        saved_memory_(saved_bytes(reserved_with(options), options.images, options.checkpoint)) {
-    reserved_ = reserved_with(options);
+        reserved_(reserved_with(options)),
+        saved_memory_(saved_bytes(reserved_, options.images, options.checkpoint)) {
     context_.ensure(scratch(reserved_, options.images));
     take_saved();
   }
@@ -112,7 +111,7 @@ class Backpropagation {
   }
 
  private:
-  RoutingOptions reserved_with(const BackpropagationOptions& options) const {
+  static RoutingOptions reserved_with(const BackpropagationOptions& options) {
     RoutingOptions reserved = routing_options(Net::moe);
     if (options.selected) reserved.selected = options.selected;
     return reserved;

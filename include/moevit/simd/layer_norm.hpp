@@ -20,6 +20,26 @@ float sum_over_row(const float* x, Index count, Visit visit) {
   return reduce_add<Arch>(sum);
 }
 
+/// What a row is normalised with: its mean and 1 / sqrt(variance + epsilon), in all lanes.
+template <class Arch>
+struct RowStatistics {
+  Batch<Arch> mean, inverse;
+};
+
+/// In two passes; count > 0.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE RowStatistics<Arch> row_statistics(const float* x, Index count, float epsilon) {
+  using B = Batch<Arch>;
+  const float inverse_count = 1.f / static_cast<float>(count);
+  const B mean(sum_over_row<Arch>(x, count, [](const B& sum, const B& v, Index) { return sum + v; }) * inverse_count);
+  const auto add_square = [&](const B& sum, const B& v, Index valid) {
+    const B difference = valid == lanes<Arch> ? v - mean : keep_first<Arch>(v - mean, valid, 0.f);
+    return fma<Arch>(difference, difference, sum);
+  };
+  const float variance = sum_over_row<Arch>(x, count, add_square) * inverse_count;
+  return {mean, B(1.f / std::sqrt(variance + epsilon))};
+}
+
 }  // namespace detail
 
 /// y = (x - mean) / sqrt(variance + epsilon) * scale + bias with the variance of the row itself (divided by count), in
@@ -28,15 +48,7 @@ template <class Arch = DefaultArch>
 void layer_norm_row(const float* x, Index count, const float* scale, const float* bias, float epsilon, float* y) {
   using B = Batch<Arch>;
   if (count == 0) return;
-  const float inverse_count = 1.f / static_cast<float>(count);
-  const B mean(detail::sum_over_row<Arch>(x, count, [](const B& sum, const B& v, Index) { return sum + v; }) *
-               inverse_count);
-  const auto add_square = [&](const B& sum, const B& v, Index valid) {
-    const B difference = valid == lanes<Arch> ? v - mean : keep_first<Arch>(v - mean, valid, 0.f);
-    return fma<Arch>(difference, difference, sum);
-  };
-  const float variance = detail::sum_over_row<Arch>(x, count, add_square) * inverse_count;
-  const B inverse(1.f / std::sqrt(variance + epsilon));
+  const auto [mean, inverse] = detail::row_statistics<Arch>(x, count, epsilon);
   const Index whole = count / lanes<Arch> * lanes<Arch>;
   for (Index i = 0; i < whole; i += lanes<Arch>) {
     const B shift = bias ? B::load_unaligned(bias + i) : B(0.f);

@@ -34,13 +34,8 @@ void add_layer_norm_gradient_row(const float* x, const float* dy, Index count, c
                                  float* d_scale, float* d_bias, float* dx) {
   using B = Batch<Arch>;
   const float inverse_count = 1.f / static_cast<float>(count);
-  const B mean(detail::sum_over_row<Arch>(x, count, [](const B& sum, const B& v, Index) { return sum + v; }) *
-               inverse_count);
-  const auto add_square = [&](const B& sum, const B& v, Index valid) {
-    const B difference = valid == lanes<Arch> ? v - mean : keep_first<Arch>(v - mean, valid, 0.f);
-    return fma<Arch>(difference, difference, sum);
-  };
-  const B inverse(1.f / std::sqrt(detail::sum_over_row<Arch>(x, count, add_square) * inverse_count + epsilon));
+  const detail::RowStatistics<Arch> row = detail::row_statistics<Arch>(x, count, epsilon);
+  const B mean = row.mean, inverse = row.inverse;  // named: lambdas cannot take parts of a binding
   B sum(0.f), sum_with_n(0.f);
   detail::visit_registers<Arch>(count, [&](Index i, Index valid) {
     const B n = (load_valid<Arch>(x + i, valid) - mean) * inverse, d = load_valid<Arch>(dy + i, valid);
