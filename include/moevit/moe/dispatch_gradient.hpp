@@ -20,10 +20,13 @@ struct SavedExperts {
   MatrixView outputs;  ///< plan.rows() x D
 };
 
-/// As run_experts, filling `saved`.
+/// As run_experts, filling `saved`. Throws Error when the plan has more rows than there is room for.
 template <TrainableBank B>
 void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x, const SavedExperts& saved, bool bf16,
                        Workspace& workspace) {
+  if (plan.rows() > saved.outputs.rows())
+    fail("training pass: expected at most the ", saved.outputs.rows(), " rows of experts that were reserved, found ",
+         plan.rows());
   const Arena::Scope scope(workspace.shared());
   const auto tasks = workspace.shared().template take<ExpertTask>(plan.experts() + plan.rows());
   const Index most = std::clamp(ceil_div(plan.rows(), workspace.workers()), Index{1}, Index{B::block_rows});
