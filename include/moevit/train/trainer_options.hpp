@@ -37,6 +37,13 @@ struct OptimizerOptions {
   DecayedParameters decays = DecayedParameters::kernels_but_routers;
 };
 
+/// Who chooses the expert of an image in a Mobile V-MoE; all but the first are ablations.
+enum class ImageRouting : unsigned char {
+  learned,      ///< the router
+  super_class,  ///< the true super-class of the image, which nobody knows outside of experiments
+  random        ///< an expert of its own at random, always the same
+};
+
 /// What the routers of a model do while it is trained; the model's own options decide the rest and all evaluations.
 struct RouterTraining {
   double noise_std = 0;               ///< V-MoE's noise, see RoutingOptions; V-MoE trains with 1
@@ -46,6 +53,7 @@ struct RouterTraining {
   /// weight. Empty: no such loss.
   std::vector<std::int32_t> super_classes = {};
   double super_class_weight = 0.3;
+  ImageRouting routing = ImageRouting::learned;  ///< in training and in evaluations
 };
 
 /// Names and values of what a run depends on, so that a checkpoint can tell when it is another run's.
@@ -136,6 +144,7 @@ inline void add_router(const RouterTraining& router, Fingerprint& print) {
   print["GShard loss"] = exact_text(router.losses.gshard);
   print["super-classes"] = exact_list(router.super_classes);
   print["super-class loss"] = exact_text(router.super_class_weight);
+  print["image routing"] = exact_text(router.routing);
 }
 
 }  // namespace detail
