@@ -177,4 +177,41 @@ inline void read_checkpoint(const std::filesystem::path& path, TrainingState& st
   state.take_progress(progress);
 }
 
+namespace detail {
+
+inline constexpr const char* earlier_steps_option = "optimizer steps before";
+
+/// Adds the state that an optimiser starts with to what a run depends on.
+inline void add_optimizer_start(const OptimizerState& state, Fingerprint& print) {
+  Checksum sum;
+  for (const auto& [name, values] : state.tensors) sum.add(name), sum.add(std::as_bytes(std::span(values)));
+  print[earlier_steps_option] = to_text(state.steps);
+  print["optimizer state before"] = sum.text();
+}
+
+}  // namespace detail
+
+/// The optimiser's state in a checkpoint, of a model and options that need not be known. Throws Error naming the file
+/// when it is no checkpoint, and the tensor that has a value which is not finite.
+inline OptimizerState read_optimizer_state(const std::filesystem::path& path) {
+  const TensorFile file = read_safetensors(path);
+  if (detail::metadata_at(file, "moevit.checkpoint") != detail::checkpoint_version)
+    fail(path.string(), ": was written by another version of this library");
+  OptimizerState state;
+  detail::from_text(detail::metadata_at(file, "progress.step"), state.steps);
+  const std::string earlier = std::string("option.") + detail::earlier_steps_option;
+  if (const auto found = file.metadata().find(earlier); found != file.metadata().end()) {
+    Index steps = 0;
+    detail::from_text(found->second, steps);
+    state.steps += steps;
+  }
+  for (const StoredTensor& tensor : file.tensors()) {
+    if (tensor.name.starts_with("parameters.") || tensor.name.starts_with("average.")) continue;
+    std::vector<float> values = file.floats(tensor.name);
+    detail::require_finite_values(tensor.name, values);
+    state.tensors.emplace(tensor.name, std::move(values));
+  }
+  return state;
+}
+
 }  // namespace moevit

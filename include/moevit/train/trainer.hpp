@@ -50,6 +50,17 @@ class Trainer {
   /// Parameters, optimiser and progress.
   const TrainingState& state() const { return state_; }
 
+  /// A copy of the optimiser's state.
+  OptimizerState optimizer_state() { return state_.optimizer_state(); }
+  /// Starts the optimiser with what another run's remembers, e.g. that of a dense model, see upcycled(). Before run();
+  /// a run that is to be resumed needs the same call again, as the checkpoint tells by its fingerprint. Throws Error
+  /// when it does not fit this model and kind of optimiser.
+  void start_optimizer(const OptimizerState& state) {
+    if (record_.checkpoint_step() >= 0) fail("training: the optimiser's start must be set before the run begins");
+    state_.start_optimizer(state);
+    detail::add_optimizer_start(state, print_);
+  }
+
   /// Trains to the end. Afterwards the net has the final weights, those of the average if there is one. Throws Error
   /// that names the step, the reason, the place of numbers that are not finite, and the last good checkpoint.
   TrainingResult run(TrainingMonitor& monitor) {
