@@ -95,8 +95,10 @@ struct TrainFlags {
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     add_choice<moevit::OptimizerKind>(app, "--optimizer", training.optimizer.kind,
-                                      {{"adamw", moevit::OptimizerKind::adamw}, {"sgd", moevit::OptimizerKind::sgd}},
-                                      "adamw", "adamw or sgd");
+                                      {{"adamw", moevit::OptimizerKind::adamw},
+                                       {"sgd", moevit::OptimizerKind::sgd},
+                                       {"adafactor", moevit::OptimizerKind::adafactor}},
+                                      "adamw", "adamw, sgd or adafactor");
     app.add_option("--learning-rate", training.schedule.peak, "Highest learning rate")->capture_default_str();
     app.add_option("--warmup", training.schedule.warmup, "Steps that lead up to it")->capture_default_str();
     add_choice<moevit::Decay>(app, "--decay", training.schedule.decay,
@@ -132,6 +134,7 @@ struct TrainFlags {
         ->capture_default_str();
     app.add_option("--load-loss", router.losses.load, "Weight of the load loss, which needs noise")
         ->capture_default_str();
+    app.add_option("--z-loss", router.losses.z, "Weight of the router z-loss; ST-MoE: 0.001")->capture_default_str();
     app.add_option("--super-classes", router.super_classes,
                    "Mobile V-MoE: the expert of each class, with commas, which the router learns")
         ->delimiter(',');

@@ -20,12 +20,26 @@
 
 namespace moevit {
 
-enum class OptimizerKind : unsigned char { adamw, sgd };
+enum class OptimizerKind : unsigned char { adamw, sgd, adafactor };
+
+/// The word for an optimiser in options and messages.
+inline const char* name_of(OptimizerKind kind) {
+  return kind == OptimizerKind::adamw ? "adamw" : kind == OptimizerKind::sgd ? "sgd" : "adafactor";
+}
 
 /// Which parameters weight decay shrinks, see DecayMask.
 enum class DecayedParameters : unsigned char { kernels_but_routers, kernels, all };
 
-/// Options of the optimiser; those of the other kind mean nothing.
+/// What Adafactor alone has, see AdafactorOptions.
+struct AdafactorTraining {
+  Index factored_from = 128;
+  double decay_exponent = 0.8;
+  double clip = 1;
+  bool scale_by_parameter = true;
+  double momentum = 0;
+};
+
+/// Options of the optimiser; those of the other kinds mean nothing. Weight decay is times the learning rate.
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::adamw;
   double beta1 = 0.9;
@@ -33,6 +47,7 @@ struct OptimizerOptions {
   double epsilon = 1e-8;
   double momentum = 0.9;  ///< of SGD
   bool nesterov = false;
+  AdafactorTraining adafactor = {};
   double weight_decay = 0.05;
   DecayedParameters decays = DecayedParameters::kernels_but_routers;
 };
@@ -118,12 +133,17 @@ inline void add_schedule(const Schedule& schedule, Fingerprint& print) {
 }
 
 inline void add_optimizer(const OptimizerOptions& optimizer, Fingerprint& print) {
-  print["optimizer"] = optimizer.kind == OptimizerKind::adamw ? "adamw" : "sgd";
+  print["optimizer"] = name_of(optimizer.kind);
   print["beta1"] = exact_text(optimizer.beta1);
   print["beta2"] = exact_text(optimizer.beta2);
   print["epsilon"] = exact_text(optimizer.epsilon);
   print["momentum"] = exact_text(optimizer.momentum);
   print["nesterov"] = exact_text(optimizer.nesterov);
+  print["Adafactor, factored from"] = exact_text(optimizer.adafactor.factored_from);
+  print["Adafactor, decay exponent"] = exact_text(optimizer.adafactor.decay_exponent);
+  print["Adafactor, clipping"] = exact_text(optimizer.adafactor.clip);
+  print["Adafactor, scaled by parameter"] = exact_text(optimizer.adafactor.scale_by_parameter);
+  print["Adafactor, momentum"] = exact_text(optimizer.adafactor.momentum);
   print["weight decay"] = exact_text(optimizer.weight_decay);
   print["decayed parameters"] = exact_text(optimizer.decays);
 }
@@ -134,6 +154,7 @@ inline void add_router(const RouterTraining& router, Fingerprint& print) {
   print["importance loss"] = exact_text(router.losses.importance);
   print["load loss"] = exact_text(router.losses.load);
   print["GShard loss"] = exact_text(router.losses.gshard);
+  print["z-loss"] = exact_text(router.losses.z);
   print["super-classes"] = exact_list(router.super_classes);
   print["super-class loss"] = exact_text(router.super_class_weight);
 }
