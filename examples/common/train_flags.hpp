@@ -116,6 +116,10 @@ struct TrainFlags {
   void add_augmentation(CLI::App& app) {
     moevit::Augmentation& augmentation = training.loader.augmentation;
     app.add_option("--mixup", training.mixup, "Alpha of mixup; 0: none")->capture_default_str();
+    app.add_option("--cutmix", training.cutmix, "Alpha of cutmix; 0: none")->capture_default_str();
+    app.add_option("--cutmix-probability", training.cutmix_probability,
+                   "Of cutmix, not mixup, where both have an alpha")
+        ->capture_default_str();
     app.add_option("--flip", augmentation.flip, "Probability of mirroring")->capture_default_str();
     app.add_option("--shift", augmentation.shift, "Moves images by up to so many pixels")->capture_default_str();
     app.add_option("--crop-padding", augmentation.crop_padding, "Pixels around the image before a window is cut")

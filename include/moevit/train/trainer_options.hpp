@@ -71,12 +71,14 @@ struct TrainerOptions {
   std::filesystem::path folder;  ///< where everything is written; made when it is not there
   Index steps = 1000;
   LoaderOptions loader = {};  ///< batch size, augmentation, order; its seed is replaced by the one below
-  std::uint64_t seed = 1;     ///< of data order, augmentation, mixup and router noise
+  std::uint64_t seed = 1;     ///< of data order, augmentation, mixup, cutmix and router noise
   Schedule schedule = {};     ///< total 0: `steps`
   OptimizerOptions optimizer = {};
   double clip = 1;  ///< global norm of the gradients; 0: not clipped
   double label_smoothing = 0;
-  double mixup = 0;  ///< alpha of the Beta distribution, up to 4; 0: none
+  double mixup = 0;                 ///< alpha of the Beta distribution, up to 4; 0: none
+  double cutmix = 0;                ///< the same
+  double cutmix_probability = 0.5;  ///< of cutmix rather than mixup in a step, where both alphas are above 0
   RouterTraining router = {};
   std::optional<AveragingOptions> averaging = {};  ///< evaluated and saved weights are the average's
   /// What else the run depends on, such as how the first weights were drawn: compared when it is resumed.
@@ -174,6 +176,8 @@ inline Fingerprint fingerprint(const TrainerOptions& options) {
   print["clipping"] = exact_text(options.clip);
   print["label smoothing"] = exact_text(options.label_smoothing);
   print["mixup"] = exact_text(options.mixup);
+  print["cutmix"] = exact_text(options.cutmix);
+  print["cutmix probability"] = exact_text(options.cutmix_probability);
   print["averaging"] = options.averaging ? exact_text(options.averaging->decay) : "none";
   print["averaging warm-up"] = exact_text(options.averaging && options.averaging->warm_up);
   print["evaluation every"] = exact_text(options.evaluate_every);
@@ -201,6 +205,10 @@ inline void check_options(const TrainerOptions& options) {
   at_least("a number of threads", options.threads, 1);
   if (!(options.clip >= 0)) fail("training: expected a norm to clip to from 0 up, found ", options.clip);
   if (!(options.mixup >= 0 && options.mixup <= 4)) fail("mixup: expected an alpha from 0 to 4, found ", options.mixup);
+  if (!(options.cutmix >= 0 && options.cutmix <= 4))
+    fail("cutmix: expected an alpha from 0 to 4, found ", options.cutmix);
+  if (!(options.cutmix_probability >= 0 && options.cutmix_probability <= 1))
+    fail("cutmix: expected a probability from 0 to 1, found ", options.cutmix_probability);
   if (!(options.label_smoothing >= 0 && options.label_smoothing < 1))
     fail("label smoothing: expected 0 to below 1, found ", options.label_smoothing);
   if (options.patience > 0 && options.evaluate_every == 0)
