@@ -129,11 +129,12 @@ class TrainingPass {
     const Index images = batch.images.rows();
     images_ = {batch.images.data(), static_cast<std::size_t>(batch.images.size())};
     one_hot_targets(batch.labels, MatrixView(targets_.data(), images, classes));
-    if (options_.mixup == 0) return;
-    const Mixture mixture = draw_mixture(images, options_.mixup, options_.seed, step);
+    if (options_.mixup == 0 && options_.cutmix == 0) return;
+    const Mixing mixing{options_.mixup, options_.cutmix, options_.cutmix_probability};
+    constexpr Index height = Net::config.height(), width = Net::config.width();
+    const Mixture mixture = draw_mixture(images, height, width, mixing, options_.seed, step);
     mixed_images_.resize(images_.size());
-    mix_rows(batch.images, mixture.partners, mixture.shares,
-             MatrixView(mixed_images_.data(), images, batch.images.cols()));
+    mix_images(batch.images, height, width, mixture, MatrixView(mixed_images_.data(), images, batch.images.cols()));
     images_ = mixed_images_;
     const std::vector<float> own = targets_;
     mix_rows({own.data(), images, classes}, mixture.partners, mixture.shares,
