@@ -71,16 +71,18 @@ std::vector<std::int32_t> groups_of(const moevit::SuperClasses& super_classes) {
 }
 
 std::string text_of(const moevit::SuperClasses& super_classes, const std::vector<std::string>& names) {
-  std::string text = "modularity " + std::to_string(super_classes.modularity) + "\n";
+  std::string text = std::string("modularity ").append(std::to_string(super_classes.modularity)).append("\n");
   Index number = 0;
   for (const std::vector<Index>& members : super_classes.members()) {
-    text += std::to_string(number++) + ":";
+    text.append(std::to_string(number++)).append(":");
     for (const Index label : members)
-      text += " " + (names.empty() ? std::to_string(label) : names[static_cast<std::size_t>(label)]);
-    text += "\n";
+      text.append(" ").append(names.empty() ? std::to_string(label) : names[static_cast<std::size_t>(label)]);
+    text.append("\n");
   }
   return text;
 }
+
+std::string seed_folder(std::uint64_t seed) { return std::string("seed").append(std::to_string(seed)); }
 
 void write_file(const std::filesystem::path& path, const std::string& text) {
   moevit::AtomicFile file(path);
@@ -112,7 +114,7 @@ void Study::check_settings() const {
 }
 
 std::filesystem::path Study::folder_of(const ArmSpec& spec) const {
-  return options_.output / ("seed" + std::to_string(spec.seed)) / spec.label();
+  return options_.output / seed_folder(spec.seed) / spec.label();
 }
 
 moevit::ClassGraph Study::graph_of(std::uint64_t seed, moevit::TrainingMonitor& monitor) {
@@ -136,15 +138,16 @@ std::filesystem::path Study::write_super_classes(std::uint64_t seed, Index exper
   page.card("Confusions", moevit::report::super_class_chart(graph, found, training_->class_names()),
             "Lines join classes that were confused, the stronger the more often.");
   page.close_cards();
-  const auto folder = options_.output / ("seed" + std::to_string(seed));
-  const auto path = folder / ("super_classes-e" + std::to_string(experts) + ".html");
+  const std::string name = std::string("super_classes-e").append(std::to_string(experts)).append(".html");
+  const auto path = options_.output / seed_folder(seed) / name;
   write_file(path, std::move(page).finish());
   write_file(std::filesystem::path(path).replace_extension(".txt"), text_of(found, training_->class_names()));
   return path;
 }
 
 ArmRequest Study::request_of(const ArmSpec& spec, moevit::TrainingMonitor& monitor) {
-  ArmRequest request{.shape = spec.shape, .lambda = spec.lambda, .balance = options_.balance};
+  ArmRequest request;
+  request.shape = spec.shape, request.lambda = spec.lambda, request.balance = options_.balance;
   if (spec.shape.arm != Arm::dense) request.super_classes = groups_of(super_classes(spec.seed, spec.shape.experts, monitor));
   if (spec.is_upcycled) {
     ensure_dense_weights(spec.seed, monitor);
@@ -170,7 +173,8 @@ void Study::ensure_dense_weights(std::uint64_t seed, moevit::TrainingMonitor& mo
 
 Record Study::train(const ArmSpec& spec, const ArmRequest& request, moevit::TrainingMonitor& monitor) {
   const ArmResult result = train_arm(options_.images, request, {*training_, split_, test_.get()}, monitor);
-  Record record{.label = spec.label(), .seed = spec.seed};
+  Record record;
+  record.label = spec.label(), record.seed = spec.seed;
   record.validation_accuracy = result.validation.accuracy;
   record.validation_loss = result.validation.loss;
   record.router_accuracy = result.validation.router_accuracy;

@@ -117,7 +117,7 @@ requires std::is_enum_v<Enum> std::string exact_text(Enum value) { return std::t
 template <class T>
 std::string exact_list(const std::vector<T>& values) {
   std::string text;
-  for (const T& value : values) text += (text.empty() ? "" : " ") + std::to_string(static_cast<int>(value));
+  for (const T& value : values) text.append(text.empty() ? "" : " ").append(std::to_string(static_cast<int>(value)));
   return text;
 }
 
