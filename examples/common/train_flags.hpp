@@ -95,8 +95,10 @@ struct TrainFlags {
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     add_choice<moevit::OptimizerKind>(app, "--optimizer", training.optimizer.kind,
-                                      {{"adamw", moevit::OptimizerKind::adamw}, {"sgd", moevit::OptimizerKind::sgd}},
-                                      "adamw", "adamw or sgd");
+                                      {{"adamw", moevit::OptimizerKind::adamw},
+                                       {"sgd", moevit::OptimizerKind::sgd},
+                                       {"adafactor", moevit::OptimizerKind::adafactor}},
+                                      "adamw", "adamw, sgd or adafactor");
     app.add_option("--learning-rate", training.schedule.peak, "Highest learning rate")->capture_default_str();
     app.add_option("--warmup", training.schedule.warmup, "Steps that lead up to it")->capture_default_str();
     add_choice<moevit::Decay>(app, "--decay", training.schedule.decay,
@@ -114,6 +116,10 @@ struct TrainFlags {
   void add_augmentation(CLI::App& app) {
     moevit::Augmentation& augmentation = training.loader.augmentation;
     app.add_option("--mixup", training.mixup, "Alpha of mixup; 0: none")->capture_default_str();
+    app.add_option("--cutmix", training.cutmix, "Alpha of cutmix; 0: none")->capture_default_str();
+    app.add_option("--cutmix-probability", training.cutmix_probability,
+                   "Of cutmix, not mixup, where both have an alpha")
+        ->capture_default_str();
     app.add_option("--flip", augmentation.flip, "Probability of mirroring")->capture_default_str();
     app.add_option("--shift", augmentation.shift, "Moves images by up to so many pixels")->capture_default_str();
     app.add_option("--crop-padding", augmentation.crop_padding, "Pixels around the image before a window is cut")
@@ -132,6 +138,7 @@ struct TrainFlags {
         ->capture_default_str();
     app.add_option("--load-loss", router.losses.load, "Weight of the load loss, which needs noise")
         ->capture_default_str();
+    app.add_option("--z-loss", router.losses.z, "Weight of the router z-loss; ST-MoE: 0.001")->capture_default_str();
     app.add_option("--super-classes", router.super_classes,
                    "Mobile V-MoE: the expert of each class, with commas, which the router learns")
         ->delimiter(',');

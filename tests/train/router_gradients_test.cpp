@@ -91,9 +91,10 @@ void check_all(const RowMajorMatrix& logits, const RowMajorMatrix& noise, Index 
     return sum;
   };
   const auto total = [&](const Matrix& x) {
-    return 2 * (0.5 * importance(x) + 0.25 * load(x, noise, selected, deviation) + 0.75 * gshard(noisy_point(x), best));
+    return 2 * (0.5 * importance(x) + 0.25 * load(x, noise, selected, deviation) + 0.75 * gshard(noisy_point(x), best) +
+                0.125 * z_loss(x));
   };
-  const AuxiliaryLossWeights weights{.importance = 0.5, .load = 0.25, .gshard = 0.75};
+  const AuxiliaryLossWeights weights{.importance = 0.5, .load = 0.25, .gshard = 0.75, .z = 0.125};
   const Matrix point(const_view(logits));
   CHECK(2 * auxiliary_losses(const_view(logits), const_view(noisy), k, noise_std, weights).total ==
         Approx(total(point)).epsilon(1e-5).margin(1e-9));

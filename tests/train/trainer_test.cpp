@@ -1,7 +1,6 @@
 // Training runs: they learn, they go on where they were ended, and they say what is wrong.
 #include "catch.hpp"
-#include "io/temporary_folder.hpp"
-#include "train/tiny_training.hpp"
+#include "train/resumed_runs.hpp"
 
 #include <moevit/train/progress_bar.hpp>
 
@@ -16,56 +15,6 @@ using namespace moevit;
 using namespace moevit::test;
 
 namespace {
-
-const MemoryDataset& images() {
-  static const MemoryDataset dataset = striped_images(60);
-  return dataset;
-}
-
-constexpr const char* files[] = {"weights.safetensors", "best.safetensors", "checkpoint.safetensors", "log.jsonl",
-                                 "curves.svg"};
-
-/// The message of the Error that work() throws.
-template <class Work>
-std::string error_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  FAIL("expected an Error");
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-/// A run that is ended after every `step` steps gives the files of an unbroken one.
-template <class Net>
-void check_resumes(TrainerOptions options) {
-  const TemporaryFolder folder;
-  options.folder = folder / "unbroken";
-  train<Net>(images(), options);
-  for (const Index pace : {1, 3, 5, 8, 23}) {
-    INFO("ended every " << pace << " steps");
-    TrainerOptions broken = options;
-    broken.folder = folder / ("broken" + std::to_string(pace));
-    broken.checkpoint_every = pace == 1 ? 1 : 4;
-    broken.threads = pace % 2 ? 2 : 1;
-    int kills = 0;
-    for (Index last = pace;; last += pace) try {
-        train<Net>(images(), broken, last);
-        break;
-      } catch (const Killed&) {
-        ++kills;
-      }
-    CHECK(kills == options.steps / pace);
-    for (const char* name : files) {
-      INFO(name);
-      CHECK(bytes_of(options.folder / name) == bytes_of(broken.folder / name));
-      CHECK_FALSE(bytes_of(options.folder / name).empty());
-    }
-  }
-}
 
 /// Sets a parameter behind step 7.
 struct Breaker : TrainingMonitor {

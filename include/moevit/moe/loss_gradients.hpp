@@ -161,6 +161,7 @@ inline void add_auxiliary_gradient(ConstMatrixView logits, ConstMatrixView noisy
   if (weights.load > 0 && noisy.rows())
     add_load_gradient(logits, noisy, k, noise_std / static_cast<double>(logits.cols()), weight * weights.load,
                       d_logits);
+  if (weights.z > 0) add_router_z_gradient(logits, weight * weights.z, d_logits);
 }
 
 }  // namespace moevit

@@ -88,6 +88,7 @@ struct AuxiliaryLossWeights {
   double importance = 0.005;
   double load = 0.005;
   double gshard = 0;
+  double z = 0;  ///< ST-MoE: 0.001
 };
 
 /// The losses of a router over one group; `load` only with noise.
@@ -95,13 +96,14 @@ struct AuxiliaryLosses {
   double importance = 0;
   double load = 0;
   double gshard = 0;
+  double z = 0;
   double total = 0;  ///< weighted sum
 };
 
 /// All losses of a group from its logits (S x E, without noise) and noisy logits (S x E, or no rows without noise).
-/// noise_std is the router's; E the number of experts a token can choose from. Importance is of the clean gates, GShard
-/// of those that routed. A model adds this up over its sparse blocks and takes the mean over groups. Source: V-MoE's
-/// code.
+/// noise_std is the router's; E the number of experts a token can choose from. Importance and
+/// z-loss are of the clean logits, as noise is nothing that a router could make smaller; GShard is of those that
+/// routed. A model adds this up over its sparse blocks and takes the mean over groups. Source: V-MoE's code.
 inline AuxiliaryLosses auxiliary_losses(ConstMatrixView logits, ConstMatrixView noisy, Index k, double noise_std,
                                         const AuxiliaryLossWeights& weights = {}) {
   RowMajorMatrix gates(logits.rows(), logits.cols());
@@ -113,10 +115,12 @@ inline AuxiliaryLosses auxiliary_losses(ConstMatrixView logits, ConstMatrixView 
   AuxiliaryLosses losses;
   losses.importance = importance_loss(softmax(logits));
   losses.gshard = gshard_loss(softmax(noisy.rows() ? noisy : logits));
+  losses.z = router_z_loss(logits);
   if (noisy.rows()) losses.load = load_loss(logits, noisy, k, noise_std / static_cast<double>(logits.cols()));
   if (weights.importance > 0) losses.total += weights.importance * losses.importance;
   if (weights.gshard > 0) losses.total += weights.gshard * losses.gshard;
   if (weights.load > 0) losses.total += weights.load * losses.load;
+  if (weights.z > 0) losses.total += weights.z * losses.z;
   return losses;
 }
 

@@ -19,7 +19,8 @@ struct AdafactorOptions {
   bool scale_by_parameter = true;  ///< the learning rate is times the parameter's root mean square
   double smallest_scale = 1e-3;    ///< of that root mean square
   double momentum = 0;             ///< moving average of updates; 0: no state
-  double weight_decay = 0;         ///< not multiplied by the learning rate
+  double weight_decay = 0;
+  bool decay_by_rate = false;  ///< the weight decay is times the learning rate, as Adam's; optax does not do that
   DecayMask decays = is_kernel_but_router;
 };
 
@@ -48,7 +49,7 @@ class Adafactor {
         factor *= std::max(root_mean_square(parameters[i].values()), options_.smallest_scale);
       for (float& value : change) value *= static_cast<float>(factor);
       if (options_.momentum != 0) average(trace_[i], change);
-      const float decay = trained_.decays(i) ? static_cast<float>(options_.weight_decay) : 0.f;
+      const float decay = trained_.decays(i) ? decay_at(learning_rate) : 0.f;
       visit_runs(parameters[i], [&](Index first, float* values, Index count) {
         for (Index j = 0; j < count; ++j) values[j] -= change[static_cast<std::size_t>(first + j)] + decay * values[j];
       });
@@ -97,6 +98,10 @@ class Adafactor {
       m.whole.assign(static_cast<std::size_t>(parameter.size()), 0.f);
     }
     return m;
+  }
+
+  float decay_at(double learning_rate) const {
+    return static_cast<float>(options_.weight_decay * (options_.decay_by_rate ? learning_rate : 1.));
   }
 
   /// change (a gradient in logical order) /= the root of its second moments, which take it in first.

@@ -1,6 +1,7 @@
 /// An optimiser whose kind is chosen at run time.
 #pragma once
 
+#include <moevit/train/adafactor.hpp>
 #include <moevit/train/adam.hpp>
 #include <moevit/train/sgd.hpp>
 #include <moevit/train/trainer_options.hpp>
@@ -9,7 +10,7 @@
 
 namespace moevit {
 
-/// Adam or Sgd, as OptimizerOptions says; an Optimizer.
+/// Adam, Sgd or Adafactor, as OptimizerOptions says; an Optimizer.
 class AnyOptimizer {
  public:
   AnyOptimizer(std::span<const Parameter> parameters, const OptimizerOptions& options)
@@ -42,7 +43,18 @@ class AnyOptimizer {
     }
     return is_kernel_but_router;
   }
-  static std::variant<Adam, Sgd> make(std::span<const Parameter> parameters, const OptimizerOptions& options) {
+  using Kinds = std::variant<Adam, Sgd, Adafactor>;
+
+  static Kinds make(std::span<const Parameter> parameters, const OptimizerOptions& options) {
+    if (options.kind == OptimizerKind::adafactor)
+      return Adafactor(parameters, {.factored_from = options.adafactor.factored_from,
+                                    .decay_exponent = options.adafactor.decay_exponent,
+                                    .clip = options.adafactor.clip,
+                                    .scale_by_parameter = options.adafactor.scale_by_parameter,
+                                    .momentum = options.adafactor.momentum,
+                                    .weight_decay = options.weight_decay,
+                                    .decay_by_rate = true,
+                                    .decays = mask(options.decays)});
     if (options.kind == OptimizerKind::sgd)
       return Sgd(parameters, {.momentum = options.momentum,
                               .nesterov = options.nesterov,
@@ -55,7 +67,7 @@ class AnyOptimizer {
                              .decays = mask(options.decays)});
   }
 
-  std::variant<Adam, Sgd> optimizer_;
+  Kinds optimizer_;
 };
 
 }  // namespace moevit

@@ -20,7 +20,8 @@ class RouterLosses {
   RouterLosses(const ModelDescription& model, RouterTraining options)
       : options_(std::move(options)),
         has_auxiliary_(model.moe.router == RouterKind::top_k &&
-                       (options_.losses.importance > 0 || options_.losses.load > 0 || options_.losses.gshard > 0)),
+                       (options_.losses.importance > 0 || options_.losses.load > 0 || options_.losses.gshard > 0 ||
+                        options_.losses.z > 0)),
         experts_(model.moe.experts) {
     if (options_.super_classes.empty()) return;
     if (model.family != ModelFamily::mobile_vmoe)

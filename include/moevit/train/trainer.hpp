@@ -157,7 +157,7 @@ class Trainer {
       save(net_, files().best());
     }
     state_.swap_average();
-    const EvaluationEntry entry{now.step, found.loss, found.accuracy, is_best};
+    const EvaluationEntry entry{now.step, found.loss, found.accuracy, is_best, found.router_accuracy};
     record_.add(entry);
     record_.write_curves();
     monitor.evaluated(entry);

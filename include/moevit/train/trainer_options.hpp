@@ -20,12 +20,26 @@
 
 namespace moevit {
 
-enum class OptimizerKind : unsigned char { adamw, sgd };
+enum class OptimizerKind : unsigned char { adamw, sgd, adafactor };
+
+/// The word for an optimiser in options and messages.
+inline const char* name_of(OptimizerKind kind) {
+  return kind == OptimizerKind::adamw ? "adamw" : kind == OptimizerKind::sgd ? "sgd" : "adafactor";
+}
 
 /// Which parameters weight decay shrinks, see DecayMask.
 enum class DecayedParameters : unsigned char { kernels_but_routers, kernels, all };
 
-/// Options of the optimiser; those of the other kind mean nothing.
+/// What Adafactor alone has, see AdafactorOptions.
+struct AdafactorTraining {
+  Index factored_from = 128;
+  double decay_exponent = 0.8;
+  double clip = 1;
+  bool scale_by_parameter = true;
+  double momentum = 0;
+};
+
+/// Options of the optimiser; those of the other kinds mean nothing. Weight decay is times the learning rate.
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::adamw;
   double beta1 = 0.9;
@@ -33,8 +47,16 @@ struct OptimizerOptions {
   double epsilon = 1e-8;
   double momentum = 0.9;  ///< of SGD
   bool nesterov = false;
+  AdafactorTraining adafactor = {};
   double weight_decay = 0.05;
   DecayedParameters decays = DecayedParameters::kernels_but_routers;
+};
+
+/// Who chooses the expert of an image in a Mobile V-MoE; all but the first are ablations.
+enum class ImageRouting : unsigned char {
+  learned,      ///< the router
+  super_class,  ///< the true super-class of the image, which nobody knows outside of experiments
+  random        ///< an expert of its own at random, always the same
 };
 
 /// What the routers of a model do while it is trained; the model's own options decide the rest and all evaluations.
@@ -46,6 +68,7 @@ struct RouterTraining {
   /// weight. Empty: no such loss.
   std::vector<std::int32_t> super_classes = {};
   double super_class_weight = 0.3;
+  ImageRouting routing = ImageRouting::learned;  ///< in training and in evaluations
 };
 
 /// Names and values of what a run depends on, so that a checkpoint can tell when it is another run's.
@@ -56,12 +79,14 @@ struct TrainerOptions {
   std::filesystem::path folder;  ///< where everything is written; made when it is not there
   Index steps = 1000;
   LoaderOptions loader = {};  ///< batch size, augmentation, order; its seed is replaced by the one below
-  std::uint64_t seed = 1;     ///< of data order, augmentation, mixup and router noise
+  std::uint64_t seed = 1;     ///< of data order, augmentation, mixup, cutmix and router noise
   Schedule schedule = {};     ///< total 0: `steps`
   OptimizerOptions optimizer = {};
   double clip = 1;  ///< global norm of the gradients; 0: not clipped
   double label_smoothing = 0;
-  double mixup = 0;  ///< alpha of the Beta distribution, up to 4; 0: none
+  double mixup = 0;                 ///< alpha of the Beta distribution, up to 4; 0: none
+  double cutmix = 0;                ///< the same
+  double cutmix_probability = 0.5;  ///< of cutmix rather than mixup in a step, where both alphas are above 0
   RouterTraining router = {};
   std::optional<AveragingOptions> averaging = {};  ///< evaluated and saved weights are the average's
   /// What else the run depends on, such as how the first weights were drawn: compared when it is resumed.
@@ -118,12 +143,17 @@ inline void add_schedule(const Schedule& schedule, Fingerprint& print) {
 }
 
 inline void add_optimizer(const OptimizerOptions& optimizer, Fingerprint& print) {
-  print["optimizer"] = optimizer.kind == OptimizerKind::adamw ? "adamw" : "sgd";
+  print["optimizer"] = name_of(optimizer.kind);
   print["beta1"] = exact_text(optimizer.beta1);
   print["beta2"] = exact_text(optimizer.beta2);
   print["epsilon"] = exact_text(optimizer.epsilon);
   print["momentum"] = exact_text(optimizer.momentum);
   print["nesterov"] = exact_text(optimizer.nesterov);
+  print["Adafactor, factored from"] = exact_text(optimizer.adafactor.factored_from);
+  print["Adafactor, decay exponent"] = exact_text(optimizer.adafactor.decay_exponent);
+  print["Adafactor, clipping"] = exact_text(optimizer.adafactor.clip);
+  print["Adafactor, scaled by parameter"] = exact_text(optimizer.adafactor.scale_by_parameter);
+  print["Adafactor, momentum"] = exact_text(optimizer.adafactor.momentum);
   print["weight decay"] = exact_text(optimizer.weight_decay);
   print["decayed parameters"] = exact_text(optimizer.decays);
 }
@@ -134,8 +164,10 @@ inline void add_router(const RouterTraining& router, Fingerprint& print) {
   print["importance loss"] = exact_text(router.losses.importance);
   print["load loss"] = exact_text(router.losses.load);
   print["GShard loss"] = exact_text(router.losses.gshard);
+  print["z-loss"] = exact_text(router.losses.z);
   print["super-classes"] = exact_list(router.super_classes);
   print["super-class loss"] = exact_text(router.super_class_weight);
+  print["image routing"] = exact_text(router.routing);
 }
 
 }  // namespace detail
@@ -153,6 +185,8 @@ inline Fingerprint fingerprint(const TrainerOptions& options) {
   print["clipping"] = exact_text(options.clip);
   print["label smoothing"] = exact_text(options.label_smoothing);
   print["mixup"] = exact_text(options.mixup);
+  print["cutmix"] = exact_text(options.cutmix);
+  print["cutmix probability"] = exact_text(options.cutmix_probability);
   print["averaging"] = options.averaging ? exact_text(options.averaging->decay) : "none";
   print["averaging warm-up"] = exact_text(options.averaging && options.averaging->warm_up);
   print["evaluation every"] = exact_text(options.evaluate_every);
@@ -180,6 +214,10 @@ inline void check_options(const TrainerOptions& options) {
   at_least("a number of threads", options.threads, 1);
   if (!(options.clip >= 0)) fail("training: expected a norm to clip to from 0 up, found ", options.clip);
   if (!(options.mixup >= 0 && options.mixup <= 4)) fail("mixup: expected an alpha from 0 to 4, found ", options.mixup);
+  if (!(options.cutmix >= 0 && options.cutmix <= 4))
+    fail("cutmix: expected an alpha from 0 to 4, found ", options.cutmix);
+  if (!(options.cutmix_probability >= 0 && options.cutmix_probability <= 1))
+    fail("cutmix: expected a probability from 0 to 1, found ", options.cutmix_probability);
   if (!(options.label_smoothing >= 0 && options.label_smoothing < 1))
     fail("label smoothing: expected 0 to below 1, found ", options.label_smoothing);
   if (options.patience > 0 && options.evaluate_every == 0)

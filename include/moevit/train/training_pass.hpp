@@ -3,7 +3,8 @@
 
 #include <moevit/models/backpropagation.hpp>
 #include <moevit/moe/noise.hpp>
-#include <moevit/train/accuracy.hpp>
+#include <moevit/train/evaluation.hpp>
+#include <moevit/train/image_experts.hpp>
 #include <moevit/train/loader.hpp>
 #include <moevit/train/mixup.hpp>
 #include <moevit/train/parameter_runs.hpp>
@@ -28,11 +29,6 @@ struct StepLosses {
   double router = 0;     ///< mean cross-entropy of the super-classes
 };
 
-struct Evaluation {
-  double loss = 0;
-  double accuracy = 0;
-};
-
 /// Gradients of batches, and evaluations, of one model type.
 template <class Net>
 class TrainingPass {
@@ -48,7 +44,8 @@ class TrainingPass {
         evaluation_routing_(run_.context().routing),
         noise_(options.seed),
         gradient_list_(gradients_.parameters()),
-        router_losses_(net.description(), options.router) {
+        router_losses_(net.description(), options.router),
+        experts_(options.router.routing, options.router.super_classes, Net::moe.experts, options.seed) {
     const auto values = static_cast<std::size_t>(options.loader.batch * classes);
     outputs_.resize(values), d_outputs_.resize(values), targets_.resize(values);
     RoutingOptions& routing = run_.context().routing;
@@ -69,36 +66,25 @@ class TrainingPass {
   StepLosses compute(const Net& net, const Batch& batch, Index step) {
     set_to_zero(gradient_list_);
     prepare(batch, step);
-    const auto outputs = static_cast<std::size_t>(batch.images.rows() * classes);
-    run_.forward(net, images_, std::span(outputs_).first(outputs));
-    router_losses_.start(targets_of(batch.images.rows()));
-    smooth(std::span(targets_).first(outputs));
     const Index images = batch.images.rows();
+    const auto outputs = static_cast<std::size_t>(images * classes);
+    run_.context().routing.assigned = experts_.assign(batch.numbers, targets_of(images));
+    run_.forward(net, images_, std::span(outputs_).first(outputs));
+    router_losses_.start(targets_of(images));
+    smooth(std::span(targets_).first(outputs));
     const double loss = softmax_cross_entropy({outputs_.data(), images, classes}, targets_of(images),
                                               MatrixView(d_outputs_.data(), images, classes));
     run_.backward(net, std::span(d_outputs_).first(outputs), gradients_);
     return {loss, router_losses_.auxiliary(), router_losses_.router()};
   }
 
-  /// Loss and accuracy over one epoch of a loader, without noise and with the model's own capacity.
+  /// One epoch of a loader, without noise and with the model's own capacity.
   Evaluation evaluate(const Net& net, Loader& loader) {
     Context& context = run_.context();
     const RoutingOptions training = std::exchange(context.routing, evaluation_routing_);
-    Evaluation result;
-    Index images = 0, correct = 0;
-    for (Index step = 0; step < loader.steps_per_epoch(); ++step) {
-      const Batch batch = loader.next();
-      const Index count = batch.images.rows();
-      images_ = {batch.images.data(), static_cast<std::size_t>(batch.images.size())};
-      net.forward(images_, std::span(outputs_).first(static_cast<std::size_t>(count * classes)), context);
-      const ConstMatrixView logits(outputs_.data(), count, classes);
-      result.loss += static_cast<double>(count) * softmax_cross_entropy(logits, batch.labels);
-      correct += count_correct(logits, batch.labels);
-      images += count;
-    }
+    const RouterTraining& router = options_.router;
+    Evaluation result = moevit::evaluate(net, loader, context, {router.routing, router.super_classes, options_.seed});
     context.routing = training;
-    result.loss /= static_cast<double>(images);
-    result.accuracy = static_cast<double>(correct) / static_cast<double>(images);
     return result;
   }
 
@@ -143,11 +129,12 @@ class TrainingPass {
     const Index images = batch.images.rows();
     images_ = {batch.images.data(), static_cast<std::size_t>(batch.images.size())};
     one_hot_targets(batch.labels, MatrixView(targets_.data(), images, classes));
-    if (options_.mixup == 0) return;
-    const Mixture mixture = draw_mixture(images, options_.mixup, options_.seed, step);
+    if (options_.mixup == 0 && options_.cutmix == 0) return;
+    const Mixing mixing{options_.mixup, options_.cutmix, options_.cutmix_probability};
+    constexpr Index height = Net::config.height(), width = Net::config.width();
+    const Mixture mixture = draw_mixture(images, height, width, mixing, options_.seed, step);
     mixed_images_.resize(images_.size());
-    mix_rows(batch.images, mixture.partners, mixture.shares,
-             MatrixView(mixed_images_.data(), images, batch.images.cols()));
+    mix_images(batch.images, height, width, mixture, MatrixView(mixed_images_.data(), images, batch.images.cols()));
     images_ = mixed_images_;
     const std::vector<float> own = targets_;
     mix_rows({own.data(), images, classes}, mixture.partners, mixture.shares,
@@ -166,6 +153,7 @@ class TrainingPass {
   Net gradients_;
   std::vector<Parameter> gradient_list_;
   RouterLosses router_losses_;
+  ImageExperts experts_;
   std::vector<float> outputs_, d_outputs_, targets_, mixed_images_;
   std::span<const float> images_;
 };
