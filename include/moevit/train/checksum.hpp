@@ -1,6 +1,7 @@
 /// A sum that tells whether bytes are the same.
 #pragma once
 
+#include <moevit/core/parameter.hpp>
 #include <moevit/io/tensor_file.hpp>
 #include <moevit/train/random.hpp>
 
@@ -9,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace moevit::detail {
 
@@ -35,5 +37,16 @@ class Checksum {
  private:
   std::uint64_t sum_ = 0;
 };
+
+/// Of all values, and the names they have.
+inline std::string checksum(std::span<const ConstParameter> parameters) {
+  Checksum sum;
+  for (const ConstParameter& parameter : parameters) {
+    const std::vector<float> values = parameter.values();
+    sum.add(parameter.name);
+    sum.add(std::as_bytes(std::span(values)));
+  }
+  return sum.text();
+}
 
 }  // namespace moevit::detail

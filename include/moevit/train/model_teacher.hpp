@@ -23,14 +23,7 @@ class ModelTeacher final : public RouterTeacher {
 
   const VitConfig& config() const override { return config_; }
   const Preprocessing& preprocessing() const override { return net_.preprocessing(); }
-  std::string identity() const override {
-    detail::Checksum sum;
-    for (const ConstParameter& parameter : net_.parameters()) {
-      const std::vector<float> values = parameter.values();
-      sum.add(parameter.name), sum.add(std::as_bytes(std::span(values)));
-    }
-    return sum.text();
-  }
+  std::string identity() const override { return detail::checksum(net_.parameters()); }
   void reserve(Index images, Index threads) override {
     context_.emplace(net_.context({.images = images, .threads = threads}));
     context_->observer = &outputs_of_blocks_;
