@@ -150,11 +150,12 @@ TEST_CASE("dense models that do not fit are refused and change nothing") {
     upcycle(std::span<const ConstParameter>(other.parameters()), std::span<const Parameter>(sparse.parameters()));
   });
   INFO(message);
-  CHECK(contains(message, "upcycling: parameters of the dense model do not fit the sparse one:"));
+  CHECK(
+      contains(message, "upcycling: the dense model's parameters do not fit the sparse one, which is left as it was:"));
   CHECK(contains(message,
                  "\n  blocks.0.moe.experts.hidden.kernel: expected [4, 8, 16], found [4, 8, 12] from "
                  "blocks.0.mlp.hidden.kernel [8, 12]"));
-  CHECK(contains(message, "\n  blocks.2.attention.key.bias: the sparse model has no place for it"));
+  CHECK(contains(message, "\n  blocks.2.attention.key.bias: this model has no place for it"));
   CHECK_FALSE(contains(message, "attention.query.kernel: expected"));
   CHECK(values_of(sparse) == before);
   const Renormalised first;
@@ -163,7 +164,7 @@ TEST_CASE("dense models that do not fit are refused and change nothing") {
                    upcycle(std::span<const ConstParameter>(first.parameters()),
                            std::span<const Parameter>(second.parameters()));
                  }),
-                 "blocks.0.mlp.hidden.kernel: expected blocks.0.mlp.hidden.kernel in the dense model, found none"));
+                 "blocks.0.mlp.hidden.kernel: expected blocks.0.mlp.hidden.kernel in the other model, found none"));
 }
 
 TEST_CASE("the optimiser's state is upcycled, and the run resumes to the same bits") {
@@ -213,9 +214,9 @@ TEST_CASE("optimiser states that do not fit are refused") {
   Trainer other(dense, {images(), validation_split(images())}, options);
   const std::string message = error_of([&] { upcycled(other.optimizer_state(), trainer.optimizer_state()); });
   INFO(message);
-  CHECK(contains(message, "optimiser tensors of the dense model do not fit"));
+  CHECK(contains(message, "the dense model's optimiser does not fit the sparse one's:"));
   CHECK(
-      contains(message, "adam.first.blocks.0.norm1.bias: expected adam.first.blocks.0.norm1.bias in the dense model"));
+      contains(message, "adam.first.blocks.0.norm1.bias: expected adam.first.blocks.0.norm1.bias in the other model"));
   OptimizerState state = trainer.optimizer_state();
   state.tensors["adam.first.head.bias"].pop_back();
   CHECK(error_of([&] { trainer.start_optimizer(state); }) ==

@@ -3,6 +3,7 @@
 
 #include <moevit/io/safetensors.hpp>
 #include <moevit/io/safetensors_writer.hpp>
+#include <moevit/train/checksum.hpp>
 #include <moevit/train/training_state.hpp>
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -25,30 +25,6 @@ namespace moevit {
 namespace detail {
 
 inline constexpr const char* checkpoint_version = "1";
-
-/// A sum over names, shapes and bytes that changes with every bit.
-class Checksum {
- public:
-  void add(std::span<const std::byte> bytes) {
-    std::size_t i = 0;
-    for (; i + 8 <= bytes.size(); i += 8) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, bytes.data() + i, 8);
-      sum_ = mix_bits(sum_ ^ word);
-    }
-    for (; i < bytes.size(); ++i) sum_ = mix_bits(sum_ ^ std::to_integer<std::uint64_t>(bytes[i]));
-    sum_ = mix_bits(sum_ ^ bytes.size());
-  }
-  void add(std::string_view text) { add(std::as_bytes(std::span(text.data(), text.size()))); }
-  void add(const TensorFile::Metadata& metadata) {
-    for (const auto& [name, value] : metadata)
-      if (name != "checksum") add(name), add(value);
-  }
-  std::string text() const { return std::to_string(sum_); }
-
- private:
-  std::uint64_t sum_ = 0;
-};
 
 inline std::string to_text(double value) {
   char text[40];

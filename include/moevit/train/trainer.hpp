@@ -31,8 +31,8 @@ class Trainer {
         options_(completed(std::move(options))),
         data_(checked(std::move(data))),
         record_(options_.folder),
-        state_(net.parameters(), options_),
         pass_(net, options_),
+        state_(pass_.trained(net), options_),
         loader_(data_.dataset, data_.split.training, net.preprocessing(), options_.loader) {
     if (!data_.dataset.class_names().empty()) net.set_class_names(data_.dataset.class_names());
     if (!data_.split.validation.empty())
@@ -197,8 +197,8 @@ class Trainer {
   TrainerOptions options_;
   TrainingData data_;
   TrainingRecord record_;
-  TrainingState state_;
   TrainingPass<Net> pass_;
+  TrainingState state_;
   Loader loader_;
   std::optional<Loader> validation_;
   Fingerprint print_;

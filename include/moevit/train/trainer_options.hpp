@@ -7,6 +7,7 @@
 #include <moevit/moe/routing_options.hpp>
 #include <moevit/train/averaging.hpp>
 #include <moevit/train/batch_maker.hpp>
+#include <moevit/train/router_teacher.hpp>
 #include <moevit/train/schedule.hpp>
 
 #include <cstdint>
@@ -69,6 +70,7 @@ struct RouterTraining {
   std::vector<std::int32_t> super_classes = {};
   double super_class_weight = 0.3;
   ImageRouting routing = ImageRouting::learned;  ///< in training and in evaluations
+  RoutingGuidance guidance = {};                 ///< by a dense teacher
 };
 
 /// Names and values of what a run depends on, so that a checkpoint can tell when it is another run's.
@@ -158,6 +160,15 @@ inline void add_optimizer(const OptimizerOptions& optimizer, Fingerprint& print)
   print["decayed parameters"] = exact_text(optimizer.decays);
 }
 
+inline void add_guidance(const RoutingGuidance& guidance, Fingerprint& print) {
+  if (guidance.steps == GuidedSteps::none) return;
+  print["guided steps"] = exact_text(guidance.steps);
+  print["guidance"] = exact_text(guidance.weight);
+  print["teacher router balance"] = exact_text(guidance.teacher_losses.balance);
+  print["teacher router entropy"] = exact_text(guidance.teacher_losses.entropy);
+  print["teacher"] = guidance.teacher ? guidance.teacher->identity() : "none";
+}
+
 inline void add_router(const RouterTraining& router, Fingerprint& print) {
   print["router noise"] = exact_text(router.noise_std);
   print["capacity ratio"] = exact_text(router.capacity_ratio);
@@ -168,6 +179,7 @@ inline void add_router(const RouterTraining& router, Fingerprint& print) {
   print["super-classes"] = exact_list(router.super_classes);
   print["super-class loss"] = exact_text(router.super_class_weight);
   print["image routing"] = exact_text(router.routing);
+  add_guidance(router.guidance, print);
 }
 
 }  // namespace detail

@@ -30,7 +30,7 @@ struct TrainingEntry {
   Index epoch = 0;  ///< of the step, from 0
   double loss = 0;  ///< of the classifier
   double auxiliary = 0;
-  double router = 0;  ///< of the super-classes
+  double router = 0;  ///< of the super-classes, or of a teacher's routers
   double learning_rate = 0;
   double gradient_norm = 0;  ///< before clipping
 };

@@ -8,12 +8,14 @@
 #include <moevit/train/loader.hpp>
 #include <moevit/train/mixup.hpp>
 #include <moevit/train/parameter_runs.hpp>
+#include <moevit/train/router_guidance.hpp>
 #include <moevit/train/router_losses.hpp>
 #include <moevit/train/targets.hpp>
 #include <moevit/train/trainer_options.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -26,7 +28,7 @@ namespace moevit {
 struct StepLosses {
   double loss = 0;       ///< mean cross-entropy of the classifier
   double auxiliary = 0;  ///< weighted sum over the sparse blocks
-  double router = 0;     ///< mean cross-entropy of the super-classes
+  double router = 0;     ///< mean cross-entropy of the super-classes, or divergence from a teacher's routers
 };
 
 /// Gradients of batches, and evaluations, of one model type.
@@ -52,15 +54,27 @@ class TrainingPass {
     routing.noise_std = options.router.noise_std;
     routing.noise = &noise_;
     if (options.router.capacity_ratio != unlimited) routing.capacity_ratio = options.router.capacity_ratio;
-    run_.add_losses = [this](int, const Routing& routes, MatrixView d_logits) {
+    if (options.router.guidance.steps != GuidedSteps::none) {
+      guidance_.emplace(net.description(), net.preprocessing(), options);
+      for (const Parameter& gradient : guidance_->gradients()) gradient_list_.push_back(gradient);
+    }
+    run_.add_losses = [this](int block, const Routing& routes, MatrixView d_logits) {
       router_losses_.add(routes, run_.context().routing, images_.size() / Net::config.image_values(),
                          Net::config.tokens(), d_logits);
+      if (guidance_) guidance_->add(block, routes.logits(), d_logits);
     };
   }
   TrainingPass(const TrainingPass&) = delete;
 
   GaussianNoise& noise() { return noise_; }
   const std::vector<Parameter>& gradients() const { return gradient_list_; }
+  /// What is trained: the parameters of the net, and those of a teacher's routers if there is one.
+  std::vector<Parameter> trained(Net& net) {
+    std::vector<Parameter> parameters = net.parameters();
+    if (guidance_)
+      for (const Parameter& parameter : guidance_->parameters()) parameters.push_back(parameter);
+    return parameters;
+  }
 
   /// Assigns the gradients of a batch, of step `step` from 0. Throws Error when something is not finite.
   StepLosses compute(const Net& net, const Batch& batch, Index step) {
@@ -71,11 +85,12 @@ class TrainingPass {
     run_.context().routing.assigned = experts_.assign(batch.numbers, targets_of(images));
     run_.forward(net, images_, std::span(outputs_).first(outputs));
     router_losses_.start(targets_of(images));
+    if (guidance_) guidance_->start(images_, step);
     smooth(std::span(targets_).first(outputs));
     const double loss = softmax_cross_entropy({outputs_.data(), images, classes}, targets_of(images),
                                               MatrixView(d_outputs_.data(), images, classes));
     run_.backward(net, std::span(d_outputs_).first(outputs), gradients_);
-    return {loss, router_losses_.auxiliary(), router_losses_.router()};
+    return {loss, router_losses_.auxiliary(), router_losses_.router() + (guidance_ ? guidance_->loss() : 0.)};
   }
 
   /// One epoch of a loader, without noise and with the model's own capacity.
@@ -153,6 +168,7 @@ class TrainingPass {
   Net gradients_;
   std::vector<Parameter> gradient_list_;
   RouterLosses router_losses_;
+  std::optional<RouterGuidance> guidance_;
   ImageExperts experts_;
   std::vector<float> outputs_, d_outputs_, targets_, mixed_images_;
   std::span<const float> images_;

@@ -8,11 +8,10 @@
 #include <moevit/core/parameter.hpp>
 #include <moevit/train/optimizer_state.hpp>
 #include <moevit/train/parameter_runs.hpp>
+#include <moevit/train/parameter_sources.hpp>
 
 #include <algorithm>
-#include <map>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +23,8 @@ namespace moevit {
 namespace detail {
 
 inline constexpr std::string_view expert_part = ".moe.experts.", mlp_part = ".mlp.";
+
+inline bool is_of_experts(const std::string& name) { return name.find(expert_part) != std::string::npos; }
 
 /// The dense model's name of what a sparse model calls `name`, a parameter or a tensor of an optimiser; nothing for
 /// routers.
@@ -42,50 +43,10 @@ inline std::vector<float> repeated(const std::vector<float>& values, std::size_t
   return result;
 }
 
-/// Pairs the tensors of a sparse model, or of its optimiser, with those of a dense one and collects what does not fit.
-template <class Source>
-class UpcyclingSources {
- public:
-  void add(const std::string& name, const Source& source) { sources_.emplace(name, &source); }
-
-  /// The source of `name`; null for routers and where there is none, which is noted.
-  const Source* find(const std::string& name) {
-    const auto wanted = dense_name(name);
-    if (!wanted) return nullptr;
-    const auto found = sources_.find(*wanted);
-    if (found == sources_.end()) {
-      note(name + ": expected " + *wanted + " in the dense model, found none");
-      return nullptr;
-    }
-    used_.insert(*wanted);
-    return found->second;
-  }
-  void note(std::string line) { problems_.push_back(std::move(line)); }
-
-  /// Throws Error that lists what did not fit, and what nothing was made of.
-  void check(const char* what) {
-    for (const auto& [name, source] : sources_)
-      if (!used_.contains(name)) note(name + ": the sparse model has no place for it");
-    if (problems_.empty()) return;
-    constexpr std::size_t shown = 25;
-    std::string message = std::string("upcycling: ") + what + " of the dense model do not fit the sparse one:";
-    for (std::size_t i = 0; i < std::min(shown, problems_.size()); ++i) message += "\n  " + problems_[i];
-    if (problems_.size() > shown) message += "\n  and " + std::to_string(problems_.size() - shown) + " more";
-    throw Error(message);
-  }
-
- private:
-  std::map<std::string, const Source*> sources_;
-  std::set<std::string> used_;
-  std::vector<std::string> problems_;
-};
-
 /// The shape that a sparse model's parameter has when it is made of one of shape `source`.
-inline Shape upcycled_shape(const BasicParameter<float>& target, const Shape& source) {
-  Shape shape = source;
-  if (target.name.find(expert_part) != std::string::npos)
-    shape.insert(shape.begin(), static_cast<Index>(target.matrices.size()));
-  return shape;
+inline Shape upcycled_shape(const Parameter& target, Shape source) {
+  if (is_of_experts(target.name)) source.insert(source.begin(), static_cast<Index>(target.matrices.size()));
+  return source;
 }
 
 }  // namespace detail
@@ -93,7 +54,7 @@ inline Shape upcycled_shape(const BasicParameter<float>& target, const Shape& so
 /// Copies the parameters of a dense model to those of a sparse one, see above. Throws Error that lists every parameter
 /// without a counterpart or of another shape; the sparse model is then as it was.
 inline void upcycle(std::span<const ConstParameter> dense, std::span<const Parameter> sparse) {
-  detail::UpcyclingSources<ConstParameter> sources;
+  detail::NamedSources<ConstParameter> sources;
   for (const ConstParameter& parameter : dense) {
     detail::check_trainable(parameter);
     sources.add(parameter.name, parameter);
@@ -101,14 +62,15 @@ inline void upcycle(std::span<const ConstParameter> dense, std::span<const Param
   std::vector<std::pair<const ConstParameter*, const Parameter*>> copies;
   for (const Parameter& target : sparse) {
     detail::check_trainable(target);
-    const ConstParameter* source = sources.find(target.name);
+    const auto name = detail::dense_name(target.name);
+    const ConstParameter* source = name ? sources.find(*name, target.name) : nullptr;
     if (!source) continue;
-    if (const Shape expected = detail::upcycled_shape(target, source->shape); expected != target.shape)
-      sources.note(target.name + ": expected " + to_string(target.shape) + ", found " + to_string(expected) + " from " +
+    if (const Shape found = detail::upcycled_shape(target, source->shape); found != target.shape)
+      sources.note(target.name + ": expected " + to_string(target.shape) + ", found " + to_string(found) + " from " +
                    source->name + " " + to_string(source->shape));
     copies.emplace_back(source, &target);
   }
-  sources.check("parameters");
+  sources.check("upcycling: the dense model's parameters do not fit the sparse one, which is left as it was:");
   for (const auto& [source, target] : copies)
     target->assign(detail::repeated(source->values(), static_cast<std::size_t>(target->size())));
 }
@@ -136,22 +98,23 @@ void upcycle(const Dense& dense, Sparse& sparse) {
 /// gives it, and the result goes to Trainer::start_optimizer(). Routers keep their zeros. Throws Error that lists what
 /// does not fit, such as the state of another kind of optimiser.
 inline OptimizerState upcycled(const OptimizerState& dense, OptimizerState sparse) {
-  detail::UpcyclingSources<std::vector<float>> sources;
+  detail::NamedSources<std::vector<float>> sources;
   for (const auto& [name, values] : dense.tensors) sources.add(name, values);
   for (auto& [name, values] : sparse.tensors) {
-    const std::vector<float>* source = sources.find(name);
+    const auto wanted = detail::dense_name(name);
+    const std::vector<float>* source = wanted ? sources.find(*wanted, name) : nullptr;
     if (!source) continue;
-    const bool is_expert = name.find(detail::expert_part) != std::string::npos;
+    const bool is_expert = detail::is_of_experts(name);
     const bool fits =
         is_expert ? !source->empty() && values.size() % source->size() == 0 : values.size() == source->size();
     if (fits)
       values = detail::repeated(*source, values.size());
     else
       sources.note(name + ": expected " + std::to_string(values.size()) + " values" +
-                   (is_expert ? ", a whole number of experts, found experts of " : ", found ") +
+                   (is_expert ? " of a whole number of experts, found experts of " : ", found ") +
                    std::to_string(source->size()));
   }
-  sources.check("optimiser tensors");
+  sources.check("upcycling: the dense model's optimiser does not fit the sparse one's:");
   sparse.steps = dense.steps;
   return sparse;
 }
