@@ -157,3 +157,51 @@ TEST_CASE("runs with cutmix go on to the same bits, with super-classes of mixed 
   options.cutmix_probability = -1;
   CHECK(error_of([&] { check_options(options); }) == "cutmix: expected a probability from 0 to 1, found -1");
 }
+
+TEST_CASE("runs with dropout and stochastic depth learn and go on to the same bits, with checkpoints in blocks, too") {
+  TrainerOptions options = tiny_options({});
+  options.drop = {.dropout = 0.1, .expert_dropout = 0.2, .stochastic_depth = 0.1};
+  check_resumes<TinyVMoe>(options);
+
+  const TemporaryFolder folder;
+  options.folder = folder / "saved";
+  train<TinyMobile>(images(), options);
+  options.folder = folder / "recomputed";
+  options.recompute = true;
+  options.threads = 2;
+  train<TinyMobile>(images(), options);
+  for (const char* name : files) {
+    INFO(name);
+    CHECK(bytes_of(folder / "saved" / name) == bytes_of(options.folder / name));
+  }
+
+  options.folder = folder / "learns";
+  options.steps = 200;
+  options.mixup = 0;
+  CHECK(train<TinyVMoe>(images(), options).best_accuracy > 0.9);
+  check_in_fingerprint("dropout", [](TrainerOptions& other) { other.drop.dropout = 0.1; });
+  check_in_fingerprint("expert dropout", [](TrainerOptions& other) { other.drop.expert_dropout = 0.1; });
+  check_in_fingerprint("stochastic depth", [](TrainerOptions& other) { other.drop.stochastic_depth = 0.1; });
+  options.drop.dropout = 1;
+  CHECK(error_of([&] { check_options(options); }) == "dropout: expected a rate from 0 to below 1, found 1");
+}
+
+TEST_CASE("evaluations drop nothing") {
+  const TemporaryFolder folder;
+  TinyVMoe net;
+  initialise(net.parameters(), {.seed = 1, .zero_head = false});
+  TrainerOptions options = tiny_options(folder / "run");
+  TrainingPass<TinyVMoe> plain(net, options);
+  options.drop = {.dropout = 0.5, .expert_dropout = 0.5, .stochastic_depth = 0.5};
+  TrainingPass<TinyVMoe> dropping(net, options);
+  Loader loader(images(), detail::whole_numbers(60), net.preprocessing(), {.batch = 7});
+  const Evaluation before = dropping.evaluate(net, loader);
+  const StepLosses step = dropping.compute(net, loader.next(), 3);
+  loader.seek(0, 0);
+  const Evaluation after = dropping.evaluate(net, loader);
+  loader.seek(0, 0);
+  CHECK(before.loss == after.loss);
+  CHECK(before.loss == plain.evaluate(net, loader).loss);
+  loader.seek(1, 0);
+  CHECK(step.loss != plain.compute(net, loader.next(), 3).loss);
+}

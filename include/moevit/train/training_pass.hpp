@@ -70,6 +70,7 @@ class TrainingPass {
     set_to_zero(gradient_list_);
     prepare(batch, step);
     const auto outputs = static_cast<std::size_t>(batch.images.rows() * classes);
+    run_.drop = {.rates = options_.drop, .seed = options_.seed, .step = step};
     run_.forward(net, images_, std::span(outputs_).first(outputs));
     router_losses_.start(targets_of(batch.images.rows()));
     smooth(std::span(targets_).first(outputs));
