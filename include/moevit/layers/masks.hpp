@@ -51,15 +51,14 @@ class ElementMask {
   void apply(Index row, float* values, Index count) const {
     if (!is_active()) return;
     const std::uint64_t bits = detail::mix_bits(stream_ ^ static_cast<std::uint64_t>(first_row_ + row));
-    for (Index i = 0; i < count; ++i) values[i] *= factor(bits, i);
+    for (Index i = 0; i < count; i += 2) {  // every 64 bits are two coins
+      const std::uint64_t pair = detail::mix_bits(bits + static_cast<std::uint64_t>(i));
+      values[i] *= coin_.factor(pair);
+      if (i + 1 < count) values[i + 1] *= coin_.factor(pair >> 32);
+    }
   }
 
  private:
-  // Every 64 bits are two coins.
-  float factor(std::uint64_t bits, Index i) const {
-    return coin_.factor(detail::mix_bits(bits + static_cast<std::uint64_t>(i / 2)) >> (i % 2 * 32));
-  }
-
   detail::DropCoin coin_;
   std::uint64_t stream_ = 0;
   Index first_row_ = 0;
