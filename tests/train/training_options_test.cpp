@@ -1,6 +1,7 @@
 // Options of training runs: each changes what is learnt, is in the fingerprint, and leaves a run that can be resumed.
 #include "train/resumed_runs.hpp"
 
+#include <moevit/moe/residual_expert_bank.hpp>
 #include <moevit/train/mixup.hpp>
 
 #include <algorithm>
@@ -11,6 +12,9 @@ using namespace moevit;
 using namespace moevit::test;
 
 namespace {
+
+struct TinyResidual : Vit<tiny, SparseMlp<TopKRouter<8, 4>, ResidualExpertBank<Mlp<8, 16>, 2>,
+                                          MoeConfig{.experts = 4, .placement = every(2), .scale_by_gate = false}>> {};
 
 /// The last line of the log after a run.
 template <class Net>
@@ -204,4 +208,20 @@ TEST_CASE("evaluations drop nothing") {
   CHECK(before.loss == plain.evaluate(net, loader).loss);
   loader.seek(1, 0);
   CHECK(step.loss != plain.compute(net, loader.next(), 3).loss);
+}
+
+TEST_CASE("residual experts are trained with aligned gradients, and a run goes on to the same bits") {
+  TrainerOptions options = tiny_options({});
+  options.router.aligned_gradients = true;
+  check_resumes<TinyResidual>(options);
+
+  const TemporaryFolder folder;
+  options.steps = 150;
+  options.mixup = 0;
+  options.folder = folder / "learns";
+  CHECK(train<TinyResidual>(images(), options).best_accuracy > 0.9);
+  check_in_fingerprint("aligned gradients", [](TrainerOptions& other) { other.router.aligned_gradients = true; });
+  options.folder = folder / "weighted";
+  CHECK(contains(error_of([&] { train<TinyVMoe>(images(), options); }),
+                 "block 1: expected aligned gradients only where scale_by_gate is false"));
 }

@@ -66,8 +66,8 @@ class SoftMlp {
     const Index group = tokens_per_group(options, images, tokens_per_image), tokens = images * tokens_per_image;
     const Index rows = slots_of(options, images, tokens_per_image), block = largest_block(rows, BankType::block_rows);
     const ScratchBytes router = RouterType::backward_scratch(tokens), pass = scratch(options, images, tokens_per_image);
-    const Index experts_part = experts * X::transposed_bytes + arena_bytes<typename X::Transposed>(experts) +
-                               arena_bytes<float>(rows * X::saved_width);
+    const Index experts_part = BankType::training_bytes + experts * X::transposed_bytes +
+                               arena_bytes<typename X::Transposed>(experts) + arena_bytes<float>(rows * X::saved_width);
     return {std::max(pass.shared, 2 * arena_bytes<float>(rows * dim) + arena_bytes<float>(tokens * all_slots) +
                                       std::max(experts_part, router.shared)),
             std::max({pass.per_worker, router.per_worker, X::backward_worker_bytes(block, rows),
@@ -195,11 +195,11 @@ class SoftMlp {
       X::backward_rows(weights[expert], d_outputs.rows_of(first, count), saved.hidden.rows_of(first, count),
                        d_hidden.rows_of(first, count), d_inputs.rows_of(first, count), arena, masks.hidden.from(first));
     });
-    workspace.parallel(experts, [&](Index expert, Arena& arena) {
-      const auto part = [&](auto all) { return all.rows_of(expert * own, own); };
-      grads.bank_.expert(expert).add_gradient(part(saved.inputs), part(saved.hidden), part(d_hidden), part(d_outputs),
-                                              arena);
-    });
+    const auto rows_of = [&](Index expert) {
+      const auto part = [&](MatrixView all) { return all.rows_of(expert * own, own); };
+      return ExpertRows{part(saved.inputs), part(saved.hidden), part(d_hidden), part(d_outputs)};
+    };
+    grads.bank_.add_gradients(bank_, rows_of, workspace);
   }
 
   static void mixing_backward(const SoftPlan& plan, Index g, ConstMatrixView x, bool bf16, const Saved& saved,

@@ -125,8 +125,12 @@ class SparseMlp {
                 PlanGradient& plan, const AddLossGradient& add_losses, MatrixView d_x, Context& context) const {
     const Routing& routing = context.routing_of(rows.block);
     if constexpr (scope == RouterScope::block) plan.start(routing.plan);
-    experts_backward(routing.plan, bank_, rows.x, saved, d_branch, {context.routing.bf16_dispatch, rows.masks},
-                     grads.bank_, plan.weights.data(), d_x, context.workspace());
+    const bool is_aligned = context.routing.aligned_gradients;
+    if (is_aligned && context.routing.scale_by_gate)
+      fail("block ", rows.block, ": expected aligned gradients only where scale_by_gate is false");
+    experts_backward(routing.plan, bank_, rows.x, saved, d_branch,
+                     {context.routing.bf16_dispatch, rows.masks, is_aligned ? &routing : nullptr}, grads.bank_,
+                     plan.weights.data(), d_x, context.workspace());
     if constexpr (scope == RouterScope::block)
       if constexpr (LearningRouter<RouterType>)
         router_.backward(rows.request(context), routing, plan, add_losses, grads.router_, d_x);

@@ -57,6 +57,7 @@ struct OptimizerOptions {
 struct RouterTraining {
   double noise_std = 0;               ///< V-MoE's noise, see RoutingOptions; V-MoE trains with 1
   double capacity_ratio = unlimited;  ///< V-MoE trains with 1.05
+  bool aligned_gradients = false;     ///< of Residual MoE, see RoutingOptions
   AuxiliaryLossWeights losses = {};   ///< of top-k routers, added up over the sparse blocks
   /// The super-class of each class, which is its expert: the router of a Mobile V-MoE learns it by a loss of this
   /// weight. Empty: no such loss.
@@ -161,6 +162,7 @@ inline void add_drop(const DropRates& rates, Fingerprint& print) {
 inline void add_router(const RouterTraining& router, Fingerprint& print) {
   print["router noise"] = exact_text(router.noise_std);
   print["capacity ratio"] = exact_text(router.capacity_ratio);
+  print["aligned gradients"] = exact_text(router.aligned_gradients);
   print["importance loss"] = exact_text(router.losses.importance);
   print["load loss"] = exact_text(router.losses.load);
   print["GShard loss"] = exact_text(router.losses.gshard);

@@ -54,6 +54,7 @@ class TrainingPass {
     RoutingOptions& routing = run_.context().routing;
     routing.noise_std = options.router.noise_std;
     routing.noise = &noise_;
+    routing.aligned_gradients = options.router.aligned_gradients;
     if (options.router.capacity_ratio != unlimited) routing.capacity_ratio = options.router.capacity_ratio;
     run_.add_losses = [this](int, const Routing& routes, MatrixView d_logits) {
       router_losses_.add(routes, run_.context().routing, images_.size() / Net::config.image_values(),
