@@ -5,6 +5,7 @@
 #include <moevit/moe/noise.hpp>
 #include <moevit/train/accuracy.hpp>
 #include <moevit/train/loader.hpp>
+#include <moevit/train/member_outputs.hpp>
 #include <moevit/train/mixup.hpp>
 #include <moevit/train/parameter_runs.hpp>
 #include <moevit/train/router_losses.hpp>
@@ -33,11 +34,11 @@ struct Evaluation {
   double accuracy = 0;
 };
 
-/// Gradients of batches, and evaluations, of one model type.
+/// Gradients of batches, and evaluations, of one model type. The members of an ensemble learn by the mean of their
+/// losses and are evaluated by the mean of their probabilities.
 template <class Net>
 class TrainingPass {
-  static_assert(Net::outputs_per_image == 1, "TrainingPass: ensembles are not trained yet");
-  static constexpr Index classes = Net::config.outputs();
+  static constexpr Index classes = Net::config.outputs(), members = Net::outputs_per_image;
   using Run = std::remove_cvref_t<decltype(Backpropagation(std::declval<const Net&>()))>;
 
  public:
@@ -50,7 +51,8 @@ class TrainingPass {
         gradient_list_(gradients_.parameters()),
         router_losses_(net.description(), options.router) {
     const auto values = static_cast<std::size_t>(options.loader.batch * classes);
-    outputs_.resize(values), d_outputs_.resize(values), targets_.resize(values);
+    targets_.resize(values);
+    for (auto* list : {&outputs_, &d_outputs_, &member_targets_}) list->resize(values * members);
     RoutingOptions& routing = run_.context().routing;
     routing.noise_std = options.router.noise_std;
     routing.noise = &noise_;
@@ -70,14 +72,16 @@ class TrainingPass {
   StepLosses compute(const Net& net, const Batch& batch, Index step) {
     set_to_zero(gradient_list_);
     prepare(batch, step);
-    const auto outputs = static_cast<std::size_t>(batch.images.rows() * classes);
+    const Index images = batch.images.rows(), rows = images * members;
+    const auto outputs = static_cast<std::size_t>(rows * classes);
     run_.drop = {.rates = options_.drop, .seed = options_.seed, .step = step};
     run_.forward(net, images_, std::span(outputs_).first(outputs));
-    router_losses_.start(targets_of(batch.images.rows()));
-    smooth(std::span(targets_).first(outputs));
-    const Index images = batch.images.rows();
-    const double loss = softmax_cross_entropy({outputs_.data(), images, classes}, targets_of(images),
-                                              MatrixView(d_outputs_.data(), images, classes));
+    router_losses_.start(targets_of(images));
+    smooth(std::span(targets_).first(outputs / members));
+    const MatrixView member_targets(member_targets_.data(), rows, classes);
+    repeat_for_members(targets_of(images), members, member_targets);
+    const double loss = softmax_cross_entropy({outputs_.data(), rows, classes}, ConstMatrixView(member_targets),
+                                              MatrixView(d_outputs_.data(), rows, classes));
     run_.backward(net, std::span(d_outputs_).first(outputs), gradients_);
     return {loss, router_losses_.auxiliary(), router_losses_.router()};
   }
@@ -92,8 +96,8 @@ class TrainingPass {
       const Batch batch = loader.next();
       const Index count = batch.images.rows();
       images_ = {batch.images.data(), static_cast<std::size_t>(batch.images.size())};
-      net.forward(images_, std::span(outputs_).first(static_cast<std::size_t>(count * classes)), context);
-      const ConstMatrixView logits(outputs_.data(), count, classes);
+      net.forward(images_, std::span(outputs_).first(static_cast<std::size_t>(count * members * classes)), context);
+      const ConstMatrixView logits = predictions(count);
       result.loss += static_cast<double>(count) * softmax_cross_entropy(logits, batch.labels);
       correct += count_correct(logits, batch.labels);
       images += count;
@@ -113,7 +117,7 @@ class TrainingPass {
     FirstBlock first;
     try {
       run_.context().observer = &first;
-      net.forward(images_, std::span(outputs_).first(images_.size() / image_values * std::size_t{classes}),
+      net.forward(images_, std::span(outputs_).first(images_.size() / image_values * std::size_t{members * classes}),
                   run_.context());
     } catch (const Error&) {
       // A router refuses what comes from the block before, which the observer saw.
@@ -138,6 +142,14 @@ class TrainingPass {
     }
   };
 
+  /// Logits of the last forward pass, one row for each image.
+  ConstMatrixView predictions(Index images) {
+    const ConstMatrixView logits(outputs_.data(), images * members, classes);
+    if (members == 1) return logits;
+    const MatrixView means(d_outputs_.data(), images, classes);  // which hold nothing between steps
+    mean_of_members(logits, members, means);
+    return means;
+  }
   ConstMatrixView targets_of(Index images) const { return {targets_.data(), images, classes}; }
 
   /// Images and targets without smoothing, mixed if that is wanted.
@@ -169,7 +181,7 @@ class TrainingPass {
   Net gradients_;
   std::vector<Parameter> gradient_list_;
   RouterLosses router_losses_;
-  std::vector<float> outputs_, d_outputs_, targets_, mixed_images_;
+  std::vector<float> outputs_, d_outputs_, targets_, member_targets_, mixed_images_;
   std::span<const float> images_;
 };
 
