@@ -122,7 +122,7 @@ TEST_CASE("gradients of every kind of model with masks are those of differences"
   for_each_trainable([&]<class Net>(const std::string& name, Net net) {
     if (name == "random") return;  // its choices depend on the last bits of tokens
     INFO(name);
-    const Drop drop{.rates = all_rates, .seed = 2, .step = 3};
+    const Drop drop{.rates = all_rates, .seed = 2, .step = 7};  // no router is near a tie
     const Pass<Net> pass(net, {.images = batch}, 1, drop);
     DroppedLoss<Net> loss(net, pass, drop);
     unsigned seed = 150;

@@ -71,12 +71,25 @@ struct Pass {
   }
 };
 
+/// Layer scale in dense and sparse blocks.
+struct LayerScale : VMoe<VitConfig{.image = 16,
+                                   .patch = 4,
+                                   .channels = 2,
+                                   .dim = 20,
+                                   .depth = 4,
+                                   .heads = 2,
+                                   .hidden = 36,
+                                   .classes = 5,
+                                   .layer_scale = true},
+                         MoeConfig{.experts = 4, .selected = 2, .placement = every(2)}> {};
+
 /// Calls visit(name, net) for every kind of model that can be trained.
 template <class Visit>
 void for_each_trainable(Visit visit) {
   for_each_model([&]<class Net>(const std::string& name, const Net& net) {
     if constexpr (requires { Backpropagation(net); }) visit(name, moved(net));
   });
+  visit(std::string("layer scale"), moved(random_model<LayerScale>()));
 }
 
 /// The choices of all routers in a pass, as numbers.
