@@ -120,6 +120,12 @@ struct TrainFlags {
     app.add_option("--weight-decay", training.optimizer.weight_decay, "Weight decay of kernels")->capture_default_str();
     app.add_option("--clip", training.clip, "Global norm that gradients are clipped to; 0: not")->capture_default_str();
     app.add_option("--label-smoothing", training.label_smoothing, "Label smoothing")->capture_default_str();
+    app.add_option("--dropout", training.drop.dropout, "Rate of dropout")->capture_default_str();
+    app.add_option("--expert-dropout", training.drop.expert_dropout, "Rate of dropout within experts")
+        ->capture_default_str();
+    app.add_option("--stochastic-depth", training.drop.stochastic_depth,
+                   "Rate at which images skip the last block, falling to 0 at the first")
+        ->capture_default_str();
     app.add_option("--average", average, "Decay of the moving average of weights; 0: none")->check(CLI::Range(0., 1.));
   }
 

@@ -39,7 +39,7 @@ constexpr auto compared_kinds = std::to_array<std::string_view>({"topk_router",
                                                                  "schedule",
                                                                  "super_class_clustering"});
 
-/// Not compared yet, as the library does not have these parts; nor are the gradients of residual_moe_layer.
+/// Not compared yet, as the library does not have these parts.
 constexpr auto later_kinds = std::to_array<std::string_view>({"swin_classifier", "swin_backbone", "swin_names", "cvt",
                                                               "cvt_names", "sigmoid_focal_loss", "giou_loss",
                                                               "segmentation_loss", "mean_iou", "coco_detection"});

@@ -156,6 +156,8 @@ void run_residual_layer(const GoldenCase& golden) {
   outputs.close("y", result.y);
   outputs.close("loss", dot(result.y, golden.floats("inputs/cotangent")));
   outputs.finish();
+  options.aligned_gradients = true;
+  compare_layer_gradients(golden, *layer, options, 1, residual_name, Naming::own, {});
 }
 
 }  // namespace

@@ -1,93 +1,13 @@
 // Training passes: the same outputs as inference, gradients that differences confirm, the same bits for any threads.
 #include "catch.hpp"
 #include "gradient_check.hpp"
-#include "small_models.hpp"
+#include "models/training_passes.hpp"
 
-#include <moevit/models/backpropagation.hpp>
-#include <moevit/train/parameter_runs.hpp>
-
-#include <cstring>
 #include <iostream>
 
 namespace {
 
 using namespace small_models;
-
-constexpr Index batch = 3;
-
-/// A model near the given one: no parameter is zero.
-template <class Net>
-Net moved(const Net& net) {
-  Net result = net;
-  unsigned seed = 20;
-  for (const Parameter& parameter : result.parameters()) {
-    std::vector<float> values = parameter.values();
-    const std::vector<float> noise = test::normal_values(parameter.size(), seed++, 0.f, 0.1f);
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] += noise[i];
-    parameter.assign(values);
-  }
-  return result;
-}
-
-/// A model whose parameters are all zero: where gradients are added up.
-template <class Net>
-Net zeros() {
-  Net net;
-  set_to_zero(net.parameters());
-  return net;
-}
-
-template <class Net>
-std::vector<float> values_of(const Net& net) {
-  std::vector<float> all;
-  for (const ConstParameter& parameter : net.parameters()) {
-    const std::vector<float> values = parameter.values();
-    all.insert(all.end(), values.begin(), values.end());
-  }
-  return all;
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
-
-/// Images, the weights of outputs in a loss, and what a training pass makes of them.
-template <class Net>
-struct Pass {
-  std::vector<float> images = test::normal_values(batch * Net::config.image_values(), 3);
-  std::vector<float> weights = test::normal_values(batch * Net::outputs_per_image * Net::config.outputs(), 4);
-  std::vector<float> outputs = std::vector<float>(weights.size());
-  std::vector<float> d_images = std::vector<float>(images.size());
-  Net gradients = zeros<Net>();
-
-  Pass(const Net& net, BackpropagationOptions options, int times = 1) {
-    Backpropagation run(net, options);
-    run.context().routing.bf16_dispatch = false;  // rounding has no slope
-    for (int time = 0; time < times; ++time) {
-      run.forward(net, images, outputs);
-      run.backward(net, weights, gradients, d_images);
-    }
-  }
-};
-
-/// Calls visit(name, net) for every kind of model that can be trained.
-template <class Visit>
-void for_each_trainable(Visit visit) {
-  for_each_model([&]<class Net>(const std::string& name, const Net& net) {
-    if constexpr (requires { Backpropagation(net); }) visit(name, moved(net));
-  });
-}
-
-/// The choices of all routers in a pass, as numbers.
-std::vector<int> choices_of(Context& context) {
-  std::vector<int> experts;
-  for (const Routing& routing : context.routings())
-    for (const Choice& choice : routing.plan.choices()) {
-      experts.push_back(choice.token);
-      experts.push_back(choice.expert);
-    }
-  return experts;
-}
 
 /// The loss as a function of parameters or images; notes whether routing jumped between two calls.
 template <class Net>

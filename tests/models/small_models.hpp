@@ -69,20 +69,25 @@ struct MapHeadVit : Vit<VitConfig{.image = 12,
                                   .qk_norm = QkNorm::scale,
                                   .layer_scale = true}> {};
 
+/// A model whose weights are drawn from a seed.
+template <class Net>
+Net random_model() {
+  Net net;
+  std::mt19937 generator(7);
+  std::normal_distribution<float> normal(0.f, 0.3f);
+  for (const Parameter& parameter : net.parameters()) {
+    if (parameter.role == Role::norm) continue;
+    std::vector<float> values(static_cast<std::size_t>(parameter.size()));
+    for (float& value : values) value = normal(generator);
+    parameter.assign(values);
+  }
+  return net;
+}
+
 /// Calls visit(name, model) with every kind of model, weights drawn from a seed.
 template <class Visit>
 void for_each_model(Visit visit) {
-  const auto make = [&]<class Net>(const char* name, Net net) {
-    std::mt19937 generator(7);
-    std::normal_distribution<float> normal(0.f, 0.3f);
-    for (const Parameter& parameter : net.parameters()) {
-      if (parameter.role == Role::norm) continue;
-      std::vector<float> values(static_cast<std::size_t>(parameter.size()));
-      for (float& value : values) value = normal(generator);
-      parameter.assign(values);
-    }
-    visit(std::string(name), net);
-  };
+  const auto make = [&]<class Net>(const char* name, const Net&) { visit(std::string(name), random_model<Net>()); };
   make("dense", DenseVit());
   make("top-k", TopK());
   make("renormalised, bf16", Renormalised());

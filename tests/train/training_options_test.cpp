@@ -1,6 +1,7 @@
 // Options of training runs: each changes what is learnt, is in the fingerprint, and leaves a run that can be resumed.
 #include "train/resumed_runs.hpp"
 
+#include <moevit/moe/residual_expert_bank.hpp>
 #include <moevit/train/mixup.hpp>
 
 #include <algorithm>
@@ -11,6 +12,9 @@ using namespace moevit;
 using namespace moevit::test;
 
 namespace {
+
+struct TinyResidual : Vit<tiny, SparseMlp<TopKRouter<8, 4>, ResidualExpertBank<Mlp<8, 16>, 2>,
+                                          MoeConfig{.experts = 4, .placement = every(2), .scale_by_gate = false}>> {};
 
 /// The last line of the log after a run.
 template <class Net>
@@ -156,4 +160,68 @@ TEST_CASE("runs with cutmix go on to the same bits, with super-classes of mixed 
   options.cutmix = 1;
   options.cutmix_probability = -1;
   CHECK(error_of([&] { check_options(options); }) == "cutmix: expected a probability from 0 to 1, found -1");
+}
+
+TEST_CASE("runs with dropout and stochastic depth learn and go on to the same bits, with checkpoints in blocks, too") {
+  TrainerOptions options = tiny_options({});
+  options.drop = {.dropout = 0.1, .expert_dropout = 0.2, .stochastic_depth = 0.1};
+  check_resumes<TinyVMoe>(options);
+
+  const TemporaryFolder folder;
+  options.folder = folder / "saved";
+  train<TinyMobile>(images(), options);
+  options.folder = folder / "recomputed";
+  options.recompute = true;
+  options.threads = 2;
+  train<TinyMobile>(images(), options);
+  for (const char* name : files) {
+    INFO(name);
+    CHECK(bytes_of(folder / "saved" / name) == bytes_of(options.folder / name));
+  }
+
+  options.folder = folder / "learns";
+  options.steps = 200;
+  options.mixup = 0;
+  CHECK(train<TinyVMoe>(images(), options).best_accuracy > 0.9);
+  check_in_fingerprint("dropout", [](TrainerOptions& other) { other.drop.dropout = 0.1; });
+  check_in_fingerprint("expert dropout", [](TrainerOptions& other) { other.drop.expert_dropout = 0.1; });
+  check_in_fingerprint("stochastic depth", [](TrainerOptions& other) { other.drop.stochastic_depth = 0.1; });
+  options.drop.dropout = 1;
+  CHECK(error_of([&] { check_options(options); }) == "dropout: expected a rate from 0 to below 1, found 1");
+}
+
+TEST_CASE("evaluations drop nothing") {
+  const TemporaryFolder folder;
+  TinyVMoe net;
+  initialise(net.parameters(), {.seed = 1, .zero_head = false});
+  TrainerOptions options = tiny_options(folder / "run");
+  TrainingPass<TinyVMoe> plain(net, options);
+  options.drop = {.dropout = 0.5, .expert_dropout = 0.5, .stochastic_depth = 0.5};
+  TrainingPass<TinyVMoe> dropping(net, options);
+  Loader loader(images(), detail::whole_numbers(60), net.preprocessing(), {.batch = 7});
+  const Evaluation before = dropping.evaluate(net, loader);
+  const StepLosses step = dropping.compute(net, loader.next(), 3);
+  loader.seek(0, 0);
+  const Evaluation after = dropping.evaluate(net, loader);
+  loader.seek(0, 0);
+  CHECK(before.loss == after.loss);
+  CHECK(before.loss == plain.evaluate(net, loader).loss);
+  loader.seek(1, 0);
+  CHECK(step.loss != plain.compute(net, loader.next(), 3).loss);
+}
+
+TEST_CASE("residual experts are trained with aligned gradients, and a run goes on to the same bits") {
+  TrainerOptions options = tiny_options({});
+  options.router.aligned_gradients = true;
+  check_resumes<TinyResidual>(options);
+
+  const TemporaryFolder folder;
+  options.steps = 150;
+  options.mixup = 0;
+  options.folder = folder / "learns";
+  CHECK(train<TinyResidual>(images(), options).best_accuracy > 0.9);
+  check_in_fingerprint("aligned gradients", [](TrainerOptions& other) { other.router.aligned_gradients = true; });
+  options.folder = folder / "weighted";
+  CHECK(contains(error_of([&] { train<TinyVMoe>(images(), options); }),
+                 "block 1: expected aligned gradients only where scale_by_gate is false"));
 }

@@ -4,6 +4,7 @@
 #include <moevit/core/config.hpp>
 #include <moevit/layers/attention_core_gradient.hpp>
 #include <moevit/layers/layer_norm.hpp>
+#include <moevit/layers/masks.hpp>
 
 #include <cmath>
 
@@ -72,10 +73,10 @@ class Attention {
     return {{arena.take<float>(rows * 3 * width), rows, 3 * width}, {arena.take<float>(rows * width), rows, width}};
   }
 
-  /// result = stream + scale * attention(norm(stream)), as forward(), filling `saved`.
+  /// result = stream + scale * masked attention(norm(stream)), as forward(), filling `saved`.
   template <class Norm>
   void forward_saved(const Norm& norm, ConstMatrixView stream, Index tokens, const float* scale, const Saved& saved,
-                     MatrixView result, Workspace& workspace) const {
+                     MatrixView result, Workspace& workspace, const BranchMask& mask = {}) const {
     const Arena::Scope scope(workspace.shared());
     const Index rows = stream.rows();
     workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena& arena) {
@@ -88,8 +89,11 @@ class Attention {
     attend(with_head_norms(saved.projected, workspace), tokens, saved.mixed, workspace);
     workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena& arena) {
       const ConstMatrixView source = stream.rows_of(first, count);
-      output_.forward(saved.mixed.rows_of(first, count), result.rows_of(first, count), arena,
-                      {.scale = scale, .residual = source.data(), .residual_stride = source.stride()});
+      const MatrixView target = result.rows_of(first, count);
+      simd::Epilogue epilogue{.scale = scale, .residual = source.data(), .residual_stride = source.stride()};
+      if (mask.is_active()) epilogue = {};
+      output_.forward(saved.mixed.rows_of(first, count), target, arena, epilogue);
+      if (mask.is_active()) add_masked_branch(source, scale, mask.from(first), target);
     });
   }
 

@@ -20,43 +20,57 @@ class BlockBase {
   LayerNorm<config.dim>& norm2() { return norm2_; }
   const float* scale2() const { return config.layer_scale ? scale2_.data() : nullptr; }
 
-  /// The attention half of a pass with backward(): middle = stream + [scale1 *] attention(norm1(stream)).
+  /// The attention half of a pass with backward(): middle = stream + [scale1 *] masked attention(norm1(stream)).
   void attend_saved(ConstMatrixView stream, const typename Attention<config>::Saved& saved, MatrixView middle,
-                    Workspace& workspace) const {
+                    Workspace& workspace, const BlockMasks& masks) const {
     attention_.forward_saved(norm1_, stream, config.tokens(), config.layer_scale ? scale1_.data() : nullptr, saved,
-                             middle, workspace);
+                             middle, workspace, masks.attention);
   }
   /// The gradient of the attention half: d_stream, that of `middle`, becomes that of the stream.
   void attend_backward(ConstMatrixView stream, const typename Attention<config>::Saved& saved, BlockBase& grads,
-                       MatrixView d_stream, Workspace& workspace) const {
+                       MatrixView d_stream, Workspace& workspace, const BlockMasks& masks) const {
     const Arena::Scope scope(workspace.shared());
-    const MatrixView d_branch = scaled_branch(
-        d_stream, scale1_, grads.scale1_, [&](MatrixView y) { attention_.branch_of(saved, y, workspace); }, workspace);
+    const MatrixView d_branch = branch_gradient(
+        d_stream, {scale1_, grads.scale1_, masks.attention, masks.room},
+        [&](MatrixView y) { attention_.branch_of(saved, y, workspace); }, workspace);
     attention_.backward(norm1_, stream, config.tokens(), saved, d_branch, grads.attention_, grads.norm1_, d_stream,
                         workspace);
   }
-  /// Bytes of shared scratch of scaled_branch().
+  /// Bytes of shared scratch of branch_gradient().
   static constexpr Index branch_bytes(Index rows) {
     return config.layer_scale ? arena_bytes<float>(rows * config.dim) : 0;
   }
 
  protected:
-  /// The gradient of a branch behind its layer scale, whose own gradient is added: fill(y) gives the branch's output.
-  /// Without layer scale that is d_stream itself.
+  /// What stands between a branch and the stream.
+  struct BranchEnd {
+    const AlignedBuffer<float>& scale;
+    AlignedBuffer<float>& d_scale;
+    const BranchMask& mask;
+    float* room;  ///< see BlockMasks
+  };
+  /// The gradient of a branch behind mask and layer scale, whose own gradient is added: fill(y) gives the branch's
+  /// output. Without either that is d_stream itself.
   template <class Fill>
-  static MatrixView scaled_branch(MatrixView d_stream, const AlignedBuffer<float>& scale, AlignedBuffer<float>& d_scale,
-                                  Fill fill, Workspace& workspace) {
+  static MatrixView branch_gradient(MatrixView d_stream, const BranchEnd& end, Fill fill, Workspace& workspace) {
+    const Index rows = d_stream.rows();
+    const bool is_masked = end.mask.is_active();
     if constexpr (!config.layer_scale) {
-      return d_stream;
+      if (!is_masked) return d_stream;
+      const MatrixView branch(end.room, rows, config.dim);
+      mask_gradient(d_stream, end.mask, branch, workspace);
+      return branch;
     } else {
-      const Index rows = d_stream.rows();
       const MatrixView branch(workspace.shared().template take<float>(rows * config.dim), rows, config.dim);
       fill(branch);
-      for (Index row = 0; row < rows; ++row)  // one after the other, so that the sum has one order
+      for (Index row = 0; row < rows; ++row) {  // one after the other, so that the sum has one order
+        if (is_masked) end.mask.apply(row, branch.row_data(row), config.dim);
         for (Index i = 0; i < config.dim; ++i) {
-          d_scale[i] += branch(row, i) * d_stream(row, i);
-          branch(row, i) = scale[i] * d_stream(row, i);
+          end.d_scale[i] += branch(row, i) * d_stream(row, i);
+          branch(row, i) = end.scale[i] * d_stream(row, i);
         }
+        if (is_masked) end.mask.apply(row, branch.row_data(row), config.dim);
+      }
       return branch;
     }
   }
@@ -131,24 +145,26 @@ class DenseBlock : public BlockBase<config> {
     return scratch;
   }
 
-  /// result = block(stream), filling `saved`.
-  void forward_saved(ConstMatrixView stream, const Saved& saved, MatrixView result, Workspace& workspace) const {
-    this->attend_saved(stream, saved.attention, saved.middle, workspace);
-    add_mlp_saved(mlp_, this->norm2(), config.epsilon, this->scale2(), saved.middle, saved.hidden, result, workspace);
+  /// result = block(stream) with masks, filling `saved`.
+  void forward_saved(ConstMatrixView stream, const Saved& saved, MatrixView result, Workspace& workspace,
+                     const BlockMasks& masks = {}) const {
+    this->attend_saved(stream, saved.attention, saved.middle, workspace, masks);
+    add_mlp_saved(mlp_, this->norm2(), config.epsilon, this->scale2(), saved.middle, saved.hidden, result, workspace,
+                  masks);
   }
   /// d_stream, the gradient of the result, becomes that of the stream; the weights' is added to grads. `saved` is used
-  /// up.
+  /// up; the masks are those of forward_saved().
   void backward(ConstMatrixView stream, const Saved& saved, DenseBlock& grads, MatrixView d_stream,
-                Workspace& workspace) const {
+                Workspace& workspace, const BlockMasks& masks = {}) const {
     {
       const Arena::Scope scope(workspace.shared());
-      const auto fill = [&](MatrixView branch) { mlp_.rows_from_saved(saved.hidden, branch, workspace); };
-      const MatrixView d_branch =
-          this->scaled_branch(d_stream, this->scale2_vector(), grads.scale2_vector(), fill, workspace);
+      const auto fill = [&](MatrixView branch) { mlp_.rows_from_saved(saved.hidden, branch, workspace, masks.hidden); };
+      const MatrixView d_branch = this->branch_gradient(
+          d_stream, {this->scale2_vector(), grads.scale2_vector(), masks.mlp, masks.room}, fill, workspace);
       add_mlp_gradient(mlp_, this->norm2(), config.epsilon, saved.middle, saved.hidden, d_branch, grads.mlp_,
-                       grads.norm2(), d_stream, workspace);
+                       grads.norm2(), d_stream, workspace, masks.hidden);
     }
-    this->attend_backward(stream, saved.attention, grads, d_stream, workspace);
+    this->attend_backward(stream, saved.attention, grads, d_stream, workspace, masks);
   }
 
   template <class Self, class Visit>

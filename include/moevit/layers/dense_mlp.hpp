@@ -30,16 +30,19 @@ void add_mlp(const MlpType& mlp, const Norm& norm, float epsilon, const float* s
   });
 }
 
-/// As add_mlp, leaving the hidden layers in `saved` (rows x hidden).
+/// As add_mlp with masks, leaving the hidden layers in `saved` (rows x hidden).
 template <class MlpType, class Norm>
 void add_mlp_saved(const MlpType& mlp, const Norm& norm, float epsilon, const float* scale, ConstMatrixView stream,
-                   MatrixView saved, MatrixView result, Workspace& workspace) {
+                   MatrixView saved, MatrixView result, Workspace& workspace, const BlockMasks& masks = {}) {
   workspace.parallel_rows(stream.rows(), MlpType::block_rows, [&](Index first, Index count, Arena& arena) {
     const ConstMatrixView source = stream.rows_of(first, count);
     const simd::RowTiles normed = mlp.take_input(count, arena);
     norm.forward(source, normed, arena.take<float>(MlpType::dim), epsilon);
-    mlp.forward_saved(normed, saved.rows_of(first, count), result.rows_of(first, count), arena,
-                      {.scale = scale, .residual = source.data(), .residual_stride = source.stride()});
+    const MatrixView target = result.rows_of(first, count);
+    simd::Epilogue epilogue{.scale = scale, .residual = source.data(), .residual_stride = source.stride()};
+    if (masks.mlp.is_active()) epilogue = {};
+    mlp.forward_saved(normed, saved.rows_of(first, count), target, arena, epilogue, masks.hidden.from(first));
+    if (masks.mlp.is_active()) add_masked_branch(source, scale, masks.mlp.from(first), target);
   });
 }
 
@@ -55,11 +58,11 @@ constexpr ScratchBytes mlp_training_scratch(Index rows) {
 }
 
 /// The gradient of y = x + mlp(norm(x)) for rows x: d_stream, the gradient of y, becomes that of x. `d_branch` is the
-/// gradient of mlp(norm(x)), which may be d_stream itself.
+/// gradient of mlp(norm(x)), which may be d_stream itself; `mask` that of the hidden layer.
 template <class MlpType, class Norm>
 void add_mlp_gradient(const MlpType& mlp, const Norm& norm, float epsilon, ConstMatrixView x, MatrixView saved,
                       ConstMatrixView d_branch, MlpType& mlp_grads, Norm& norm_grads, MatrixView d_stream,
-                      Workspace& workspace) {
+                      Workspace& workspace, const ElementMask& mask = {}) {
   Arena& shared = workspace.shared();
   const Arena::Scope scope(shared);
   const Index rows = x.rows();
@@ -69,7 +72,7 @@ void add_mlp_gradient(const MlpType& mlp, const Norm& norm, float epsilon, Const
   workspace.parallel_rows(rows, MlpType::block_rows, [&](Index first, Index count, Arena& arena) {
     norm.forward(x.rows_of(first, count), normed.rows_of(first, count), epsilon);
     MlpType::backward_rows(weights, d_branch.rows_of(first, count), saved.rows_of(first, count),
-                           d_hidden.rows_of(first, count), d_normed.rows_of(first, count), arena);
+                           d_hidden.rows_of(first, count), d_normed.rows_of(first, count), arena, mask.from(first));
   });
   mlp_grads.add_gradient(normed, saved, d_hidden, d_branch, workspace);
   norm.backward(x, d_normed, norm_grads, d_stream, epsilon, workspace);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/layers/linear.hpp>
+#include <moevit/layers/masks.hpp>
 #include <moevit/simd/activation_gradient.hpp>
 
 #include <algorithm>
@@ -50,17 +51,19 @@ class Mlp {
   /// Floats of one row that backward() needs: the hidden layer before its activation.
   static constexpr Index saved_width = hidden;
 
-  /// As forward(), leaving the hidden layer before its activation in `saved` (rows x hidden).
+  /// As forward(), leaving the hidden layer before its activation in `saved` (rows x hidden). `mask` is of the hidden
+  /// layer behind its activation.
   void forward_saved(const simd::RowTiles& x, MatrixView saved, MatrixView y, Arena& arena,
-                     const simd::Epilogue& epilogue = {}) const {
+                     const simd::Epilogue& epilogue = {}, const ElementMask& mask = {}) const {
     hidden_layer_.forward(x, simd::RowsOut{saved.data(), saved.stride()});
-    finish_saved(saved, y, arena, epilogue);
+    finish_saved(saved, y, arena, epilogue, mask);
   }
-  void forward_saved(ConstMatrixView x, MatrixView saved, MatrixView y, Arena& arena) const {
+  void forward_saved(ConstMatrixView x, MatrixView saved, MatrixView y, Arena& arena,
+                     const ElementMask& mask = {}) const {
     const Arena::Scope scope(arena);
     const simd::RowTiles tiles = take_input(x.rows(), arena);
     simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
-    forward_saved(tiles, saved, y, arena);
+    forward_saved(tiles, saved, y, arena, {}, mask);
   }
   /// Bytes of scratch of forward_saved() for tiled rows.
   static constexpr Index saved_scratch_bytes(Index rows) {
@@ -68,9 +71,9 @@ class Mlp {
   }
 
   /// y = mlp of saved hidden layers (rows x hidden, before the activation).
-  void rows_from_saved(ConstMatrixView saved, MatrixView y, Workspace& workspace) const {
+  void rows_from_saved(ConstMatrixView saved, MatrixView y, Workspace& workspace, const ElementMask& mask = {}) const {
     workspace.parallel_rows(saved.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
-      finish_saved(saved.rows_of(first, count), y.rows_of(first, count), arena, {});
+      finish_saved(saved.rows_of(first, count), y.rows_of(first, count), arena, {}, mask.from(first));
     });
   }
 
@@ -87,14 +90,16 @@ class Mlp {
   }
 
   /// Gradients of a block of rows: from dy, d_hidden (rows x hidden) and dx; `saved` becomes the hidden layer behind
-  /// its activation, which the gradient of W2 is made of.
+  /// its activation and mask, which the gradient of W2 is made of.
   static void backward_rows(const Transposed& weights, ConstMatrixView dy, MatrixView saved, MatrixView d_hidden,
-                            MatrixView dx, Arena& arena) {
+                            MatrixView dx, Arena& arena, const ElementMask& mask = {}) {
     multiply_rows(dy, weights.output_layer, d_hidden, arena);
     for (Index row = 0; row < dy.rows(); ++row) {
       float *x = saved.row_data(row), *d = d_hidden.row_data(row);
       simd::activation_gradient_row(activation, x, d, hidden, d);
       simd::activate_row(activation, x, hidden, x);
+      mask.apply(row, d, hidden);
+      mask.apply(row, x, hidden);
     }
     multiply_rows(d_hidden, weights.hidden_layer, dx, arena);
   }
@@ -119,12 +124,14 @@ class Mlp {
   }
 
  private:
-  void finish_saved(ConstMatrixView saved, MatrixView y, Arena& arena, const simd::Epilogue& epilogue) const {
+  void finish_saved(ConstMatrixView saved, MatrixView y, Arena& arena, const simd::Epilogue& epilogue,
+                    const ElementMask& mask) const {
     const Arena::Scope scope(arena);
     float* row = arena.take<float>(hidden);
     const simd::RowTiles middle = output_layer_.take_input(saved.rows(), arena);
     simd::fill_tiles(middle, [&](Index number) {
       simd::activate_row(activation, saved.row_data(number), hidden, row);
+      mask.apply(number, row, hidden);
       return row;
     });
     output_layer_.forward(middle, simd::RowsOut{y.data(), y.stride()}, epilogue);

@@ -1,6 +1,7 @@
 /// Training passes of a whole model: forward with what backward needs, and backward.
 #pragma once
 
+#include <moevit/models/drop.hpp>
 #include <moevit/models/vit.hpp>
 
 namespace moevit {
@@ -42,6 +43,10 @@ class Backpropagation {
   /// Adds the gradient of a block's auxiliary losses to that of its router's logits; empty: no losses. A router of the
   /// whole model is asked for with its first block.
   std::function<void(int block, const Routing& routing, MatrixView d_logits)> add_losses;
+
+  /// What the next forward() leaves out, and the backward() after it, which must find it unchanged. Its rates must have
+  /// passed their check().
+  Drop drop;
 
   /// Throws Error when options make no sense.
   explicit Backpropagation(const Net& net, BackpropagationOptions options = {}) requires(Sparse::is_trainable)
@@ -87,6 +92,7 @@ class Backpropagation {
     context_.start_pass();
     if (count_ == 0) return;
     net.embedding_.forward(images, stream(0), context_.workspace());
+    mask_embedding(stream(0));
     for (int block = 0; block < config.depth; ++block) forward_block(net, block, false);
     net.head_.forward(ConstMatrixView(stream(static_cast<int>(config.depth))),
                       MatrixView(outputs.data(), count_ * copies_, config.outputs()), context_.workspace());
@@ -106,8 +112,9 @@ class Backpropagation {
     net.head_.backward(stream(static_cast<int>(config.depth)), {d_outputs.data(), count_ * copies_, config.outputs()},
                        grads.head_, d, context_.workspace());
     for (int block = static_cast<int>(config.depth) - 1; block >= 0; --block) backward_block(net, block, grads);
-    net.embedding_.backward(images_, {d_stream_, count_ * tokens, dim}, grads.embedding_, d_images,
-                            context_.workspace());
+    const MatrixView d_tokens(d_stream_, count_ * tokens, dim);
+    mask_embedding(d_tokens);
+    net.embedding_.backward(images_, d_tokens, grads.embedding_, d_images, context_.workspace());
   }
 
  private:
@@ -166,6 +173,19 @@ class Backpropagation {
     return typename SparseBlockType::Saved{rows_of(all.attention, rows), rows_of(all.middle, rows), all.sparse};
   }
 
+  void mask_embedding(MatrixView rows) {
+    if (const ElementMask mask = drop.embedding(); mask.is_active())
+      context_.workspace().parallel_rows(rows.rows(), 256, [&](Index first, Index count, Arena&) {
+        for (Index row = first; row < first + count; ++row) mask.apply(row, rows.row_data(row), dim);
+      });
+  }
+  /// The stream behind a block is not needed any more when the block goes back, so it lends its room.
+  BlockMasks masks_of(int block) const {
+    BlockMasks masks = drop.block(block, config.depth, tokens, is_sparse(block));
+    masks.room = streams_[static_cast<std::size_t>(block) + 1];
+    return masks;
+  }
+
   void forward_block(const Net& net, int block, bool again) {
     Workspace& workspace = context_.workspace();
     if constexpr (Net::sparse_blocks > 0)
@@ -175,11 +195,12 @@ class Backpropagation {
           net.enter_sparse_blocks(streams_[static_cast<std::size_t>(block)], count_, copies, block, context_);
         }
         net.sparse_.list[place_of(block)].forward_saved(entering(block), count_, copies_, block, sparse_saved(block),
-                                                        again, stream(block + 1), context_);
+                                                        again, stream(block + 1), context_, masks_of(block));
         return;
       }
     if constexpr (Net::dense_blocks > 0)
-      net.dense_[place_of(block)].forward_saved(entering(block), dense_saved(block), stream(block + 1), workspace);
+      net.dense_[place_of(block)].forward_saved(entering(block), dense_saved(block), stream(block + 1), workspace,
+                                                masks_of(block));
   }
 
   /// The stream that a block computes with: behind the copying for an ensemble.
@@ -196,7 +217,7 @@ class Backpropagation {
     } else {
       if constexpr (Net::dense_blocks > 0)
         net.dense_[place_of(block)].backward(entering(block), dense_saved(block), grads.dense_[place_of(block)], d,
-                                             context_.workspace());
+                                             context_.workspace(), masks_of(block));
     }
   }
 
@@ -206,7 +227,8 @@ class Backpropagation {
     const bool is_last = block + 1 == config.depth;
     if (Net::router_of_model && is_last) plan_.start(context_.plan(block));
     net.sparse_.list[place_of(block)].backward(entering(block), count_, copies_, block, sparse_saved(block),
-                                               grads.sparse_.list[place_of(block)], plan_, losses, d, context_);
+                                               grads.sparse_.list[place_of(block)], plan_, losses, d, context_,
+                                               masks_of(block));
     if (block != first_sparse()) return;
     if constexpr (Net::router_of_model && LearningRouter<typename Sparse::RouterOfModel>)
       net.router_.backward({entering(block), count_, tokens, 1, block, static_cast<int>(config.depth), context_.routing,

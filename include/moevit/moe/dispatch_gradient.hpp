@@ -6,12 +6,14 @@
 
 namespace moevit {
 
-/// A bank that can be trained: its experts, which expert(number) gives, have what Mlp has for that.
+/// A bank that can be trained: its experts, which expert(number) gives, have what Mlp has for that, and it has
+/// training_bytes and add_gradients() as ExpertBank.
 template <class B>
 concept TrainableBank = Bank<B> && requires(const B& bank, Arena& arena, MatrixView rows) {
   { B::ExpertType::saved_width } -> std::convertible_to<Index>;
-  bank.expert(Index{0}).forward_saved(ConstMatrixView(rows), rows, rows, arena);
+  bank.expert(Index{0}).forward_saved(ConstMatrixView(rows), rows, rows, arena, ElementMask());
   typename B::ExpertType::Transposed;
+  { B::training_bytes } -> std::convertible_to<Index>;
 };
 
 /// What the experts leave for backward, one row per row of the plan.
@@ -20,10 +22,18 @@ struct SavedExperts {
   MatrixView outputs;  ///< plan.rows() x D
 };
 
+/// How a training pass runs its experts.
+struct ExpertPass {
+  bool bf16 = false;  ///< rows are rounded to bfloat16 before and after the expert
+  ExpertMasks masks = {};
+  /// Where outputs add up unweighted but gradients are those of weighted ones: see RoutingOptions::aligned_gradients.
+  const Routing* aligned = nullptr;
+};
+
 /// As run_experts, filling `saved`. Throws Error when the plan has more rows than there is room for.
 template <TrainableBank B>
-void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x, const SavedExperts& saved, bool bf16,
-                       Workspace& workspace) {
+void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x, const SavedExperts& saved,
+                       const ExpertPass& pass, Workspace& workspace) {
   if (plan.rows() > saved.outputs.rows())
     fail("training pass: expected at most the ", saved.outputs.rows(), " rows of experts that were reserved, found ",
          plan.rows());
@@ -35,10 +45,12 @@ void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x,
     float* room = arena.take<float>(task.rows * B::dim);
     const MatrixView y = saved.outputs.rows_of(task.first_row, task.rows);
     bank.expert(task.expert)
-        .forward_saved(gather_rows(plan, task, x, bf16, room), saved.hidden.rows_of(task.first_row, task.rows), y,
-                       arena);
-    if (bf16)
-      for (Index row = 0; row < task.rows; ++row) simd::round_row_to_bf16(y.row_data(row), B::dim);
+        .forward_saved(gather_rows(plan, task, x, pass.bf16, room), saved.hidden.rows_of(task.first_row, task.rows), y,
+                       arena, pass.masks.hidden.from(task.first_row));
+    for (Index row = 0; row < task.rows; ++row) {
+      pass.masks.outputs.apply(task.first_row + row, y.row_data(row), B::dim);
+      if (pass.bf16) simd::round_row_to_bf16(y.row_data(row), B::dim);
+    }
   });
 }
 
@@ -49,16 +61,27 @@ struct RowGradients {
   MatrixView x, dy, d_hidden, dx;
 };
 
-/// The gradients of every row's output, gate * d_combined[token], and of its gate, which is added to d_gates.
+/// The gate that the router gave to a row of the plan, whatever its weight.
+inline float router_gate(const Routing& routing, Index token, Index row) {
+  const SparsePlan& plan = routing.plan;
+  int expert = 0;
+  while (row >= plan.first_row(expert) + plan.kept(expert)) ++expert;
+  return routing.gates()(token / (plan.tokens() / routing.rows()), expert);
+}
+
+/// The gradients of every row's output before its mask, gate * d_combined[token], and of its gate, which is added to
+/// d_gates.
 inline void spread_gradient(const SparsePlan& plan, ConstMatrixView d_combined, ConstMatrixView outputs,
-                            const RowGradients& rows, float* d_gates, Workspace& workspace) {
+                            const ExpertPass& pass, const RowGradients& rows, float* d_gates, Workspace& workspace) {
   const Index dim = d_combined.cols();
   workspace.parallel_rows(plan.tokens(), 256, [&](Index first, Index count, Arena&) {
     for (Index token = first; token < first + count; ++token)
       for (const TokenRow& entry : plan.rows_of_token(static_cast<int>(token))) {
         const float* d = d_combined.row_data(token);
         float* dy = rows.dy.row_data(entry.row);
-        for (Index i = 0; i < dim; ++i) dy[i] = entry.gate * d[i];
+        const float gate = pass.aligned ? router_gate(*pass.aligned, token, entry.row) : entry.gate;
+        for (Index i = 0; i < dim; ++i) dy[i] = gate * d[i];
+        pass.masks.outputs.apply(entry.row, dy, dim);
         d_gates[entry.row] += simd::dot_row(d, outputs.row_data(entry.row), dim);
       }
   });
@@ -80,7 +103,7 @@ template <TrainableBank B>
 constexpr ScratchBytes dispatch_training_scratch(Index rows, Index experts) {
   using X = typename B::ExpertType;
   const Index block = largest_block(rows, B::block_rows);
-  return {arena_bytes<ExpertTask>(experts + rows) + arena_bytes<typename X::Transposed>(experts) +
+  return {B::training_bytes + arena_bytes<ExpertTask>(experts + rows) + arena_bytes<typename X::Transposed>(experts) +
               experts * X::transposed_bytes + 3 * arena_bytes<float>(rows * B::dim) +
               arena_bytes<float>(rows * X::saved_width),
           std::max(arena_bytes<float>(block * B::dim) + tiles_bytes(block, B::dim) + X::saved_scratch_bytes(block),
@@ -91,7 +114,7 @@ constexpr ScratchBytes dispatch_training_scratch(Index rows, Index experts) {
 /// to d_gates (one per row of the plan). `saved` is used up. x: what the experts saw, tokens x D.
 template <TrainableBank B>
 void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, const SavedExperts& saved,
-                      ConstMatrixView d_combined, bool bf16, B& grads, float* d_gates, MatrixView dx,
+                      ConstMatrixView d_combined, const ExpertPass& pass, B& grads, float* d_gates, MatrixView dx,
                       Workspace& workspace) {
   using X = typename B::ExpertType;
   Arena& shared = workspace.shared();
@@ -101,7 +124,7 @@ void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, 
   const detail::RowGradients rows{take(B::dim), take(B::dim), take(X::saved_width), take(B::dim)};
   const auto tasks = shared.template take<ExpertTask>(plan.experts() + count);
   const Index most = std::clamp(ceil_div(count, workspace.workers()), Index{1}, Index{B::block_rows});
-  detail::spread_gradient(plan, d_combined, saved.outputs, rows, d_gates, workspace);
+  detail::spread_gradient(plan, d_combined, saved.outputs, pass, rows, d_gates, workspace);
   const auto weights = shared.template take<typename X::Transposed>(plan.experts());
   for (int expert = 0; expert < plan.experts(); ++expert)
     if (plan.kept(expert) > 0) weights[expert] = bank.expert(expert).transposed(workspace);
@@ -109,18 +132,18 @@ void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, 
     const ExpertTask& task = tasks[number];
     const auto part = [&](MatrixView all) { return all.rows_of(task.first_row, task.rows); };
     const MatrixView gathered = part(rows.x);
-    const ConstMatrixView seen = gather_rows(plan, task, x, bf16, gathered.data());
+    const ConstMatrixView seen = gather_rows(plan, task, x, pass.bf16, gathered.data());
     if (seen.data() != gathered.data())  // consecutive tokens, which gather_rows does not copy
       for (Index row = 0; row < task.rows; ++row) std::copy_n(seen.row_data(row), B::dim, gathered.row_data(row));
-    X::backward_rows(weights[task.expert], part(rows.dy), part(saved.hidden), part(rows.d_hidden), part(rows.dx),
-                     arena);
+    X::backward_rows(weights[task.expert], part(rows.dy), part(saved.hidden), part(rows.d_hidden), part(rows.dx), arena,
+                     pass.masks.hidden.from(task.first_row));
   });
-  workspace.parallel(plan.experts(), [&](Index expert, Arena& arena) {
+  const auto rows_of = [&](Index expert) {
     const Index first = plan.first_row(static_cast<int>(expert)), own = plan.kept(static_cast<int>(expert));
     const auto part = [&](MatrixView all) { return all.rows_of(first, own); };
-    if (own > 0)
-      grads.expert(expert).add_gradient(part(rows.x), part(saved.hidden), part(rows.d_hidden), part(rows.dy), arena);
-  });
+    return ExpertRows{part(rows.x), part(saved.hidden), part(rows.d_hidden), part(rows.dy)};
+  };
+  grads.add_gradients(bank, rows_of, workspace);
   detail::gather_gradient(plan, rows.dx, dx, workspace);
 }
 

@@ -27,6 +27,14 @@ concept Bank = requires(const B& bank, ConstMatrixView x, MatrixView y, Arena& a
   bank.forward(Index{0}, x, y, arena);
 };
 
+/// What the gradients of one expert's weights are made of, one row for each of its rows in a pass.
+struct ExpertRows {
+  ConstMatrixView x;          ///< rows x D
+  ConstMatrixView activated;  ///< hidden layer behind its activation
+  ConstMatrixView d_hidden;   ///< gradient of the hidden layer before it
+  ConstMatrixView dy;         ///< gradient of the output
+};
+
 /// Lists the same parameters of many experts as single parameters with a leading expert axis.
 template <class List>
 void each_stacked_parameter(Index experts, List list, auto&& visit) {
@@ -63,6 +71,18 @@ class ExpertBank {
   /// y = expert(x) for a block of rows.
   void forward(Index number, ConstMatrixView x, MatrixView y, Arena& arena) const {
     expert(number).forward(x, y, arena);
+  }
+
+  /// Shared scratch that training needs beside that of the experts.
+  static constexpr Index training_bytes = 0;
+  /// Adds the gradients of all experts to this object; `weights`: the bank that made the pass. rows_of(expert) gives
+  /// ExpertRows, which may be none.
+  template <class RowsOf>
+  void add_gradients(const ExpertBank& /*weights*/, RowsOf rows_of, Workspace& workspace) {
+    workspace.parallel(experts(), [&](Index number, Arena& arena) {
+      const ExpertRows rows = rows_of(number);
+      if (rows.x.rows() > 0) expert(number).add_gradient(rows.x, rows.activated, rows.d_hidden, rows.dy, arena);
+    });
   }
 
   template <class Self, class Visit>

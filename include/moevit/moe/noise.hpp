@@ -1,7 +1,7 @@
 /// Standard normal noise for routers, reproducible from a seed.
 #pragma once
 
-#include <moevit/moe/random_gates.hpp>
+#include <moevit/core/mix_bits.hpp>
 #include <moevit/moe/routing_options.hpp>
 
 #include <cmath>

@@ -1,6 +1,7 @@
 /// Random gates in place of a router's, for ablations.
 #pragma once
 
+#include <moevit/core/mix_bits.hpp>
 #include <moevit/core/tensor.hpp>
 
 #include <bit>
@@ -8,18 +9,6 @@
 #include <cstdint>
 
 namespace moevit {
-
-namespace detail {
-
-/// One step of the SplitMix64 generator (Steele, Lea, Flood 2014).
-constexpr std::uint64_t mix_bits(std::uint64_t value) {
-  value += 0x9e3779b97f4a7c15ull;
-  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ull;
-  value = (value ^ (value >> 27)) * 0x94d049bb133111ebull;
-  return value ^ (value >> 31);
-}
-
-}  // namespace detail
 
 /// Logits that say nothing: uniform in [0, 1), from a hash of the token's own values, the block and the seed. So a
 /// token is routed the same way in any batch, and its experts are unrelated to the ones that any router would choose.

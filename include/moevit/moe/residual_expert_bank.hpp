@@ -2,62 +2,11 @@
 #pragma once
 
 #include <moevit/moe/expert_bank.hpp>
-#include <moevit/simd/rows.hpp>
+#include <moevit/moe/kernel_residual.hpp>
 
 #include <vector>
 
 namespace moevit {
-
-/// The rank that stands for a residual stored whole.
-inline constexpr Index full_rank = 0;
-
-/// The residual of one kernel, inputs x outputs: whole, or the product of two factors of `rank`.
-template <Index inputs, Index outputs, Index rank>
-class KernelResidual {
- public:
-  /// target += residual, target in panels.
-  void add_to(float* target) const {
-    const simd::PackedView left = left_.kernel(), right = right_.kernel();
-    for (Index panel = 0; panel < right.panels(); ++panel)
-      for (Index row = 0; row < inputs; ++row) {
-        float* out = target + (panel * inputs + row) * right.panel;
-        for (Index r = 0; r < rank; ++r)
-          simd::add_scaled_row(left_at(left, row, r), right.floats() + (panel * rank + r) * right.panel, right.panel,
-                               out);
-      }
-  }
-
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
-    Linear<inputs, rank, false>::each_parameter(self.left_, join_name(prefix, "left"), Role::expert, visit);
-    Linear<rank, outputs, false>::each_parameter(self.right_, join_name(prefix, "right"), Role::expert, visit);
-  }
-
- private:
-  static float left_at(const simd::PackedView& view, Index row, Index col) {
-    return view.floats()[(col / view.panel * view.rows + row) * view.panel + col % view.panel];
-  }
-
-  Linear<inputs, rank, false> left_;
-  Linear<rank, outputs, false> right_;
-};
-
-template <Index inputs, Index outputs>
-class KernelResidual<inputs, outputs, full_rank> {
- public:
-  /// target += residual, target in panels.
-  void add_to(float* target) const {
-    simd::add_scaled_row(1.f, residual_.kernel().floats(), simd::packed_size(inputs, outputs), target);
-  }
-
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
-    Linear<inputs, outputs, false>::each_parameter(self.residual_, prefix, Role::expert, visit);
-  }
-
- private:
-  Linear<inputs, outputs, false> residual_;
-};
 
 /// E experts theta_e = core + residual_e, each an MLP. Kernels are stored once for the core and once per residual,
 /// which may be factors of `rank`; biases have full residuals. A block of rows adds an expert's kernels up in scratch
@@ -69,6 +18,13 @@ class ResidualExpertBank;
 template <Index dim_, Index hidden, Activation activation, bool has_bias, Index rank>
 class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
   using Core = Mlp<dim_, hidden, activation, has_bias>;
+  static constexpr Index padded(Index count) { return round_up(count, simd::panel_width(count)); }
+  static constexpr Index layer_bytes(Index inputs, Index outputs) {
+    return arena_bytes<float>(simd::packed_size(inputs, outputs)) +
+           (has_bias ? arena_bytes<float>(padded(outputs)) : 0);
+  }
+  /// Scratch for the sums of one expert.
+  static constexpr Index weights_bytes = layer_bytes(dim_, hidden) + layer_bytes(hidden, dim_);
 
  public:
   static constexpr Index dim = dim_;
@@ -77,24 +33,86 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
   explicit ResidualExpertBank(Index experts) : residuals_(static_cast<std::size_t>(experts)) {}
 
   static constexpr Index scratch_bytes(Index rows) {
-    return arena_bytes<float>(simd::packed_size(dim, hidden)) + arena_bytes<float>(simd::packed_size(hidden, dim)) +
-           (has_bias ? arena_bytes<float>(padded(hidden)) + arena_bytes<float>(padded(dim)) : 0) +
-           tiles_bytes(rows, dim) + tiles_bytes(rows, hidden);
+    return weights_bytes + tiles_bytes(rows, dim) + tiles_bytes(rows, hidden);
   }
   Index experts() const { return static_cast<Index>(residuals_.size()); }
 
   /// y = mlp with core + residual weights (x), for a block of rows.
   void forward(Index expert, ConstMatrixView x, MatrixView y, Arena& arena) const {
-    const Residual& residual = residuals_[static_cast<std::size_t>(expert)];
     static constexpr Activation inner = activation;
-    const float* bias1 = add_bias(core_hidden_, residual.hidden_bias, hidden, arena);
-    const simd::PackedView kernel1 = add_kernel(core_hidden_, residual.hidden_kernel, arena);
-    const float* bias2 = add_bias(core_output_, residual.output_bias, dim, arena);
-    const simd::PackedView kernel2 = add_kernel(core_output_, residual.output_kernel, arena);
-    const simd::RowTiles tiles = take_tiles(x.rows(), kernel1, arena), middle = take_tiles(x.rows(), kernel2, arena);
+    const Weights weights = added_up(expert, arena);
+    const simd::RowTiles tiles = take_tiles(x.rows(), weights.kernel1, arena),
+                         middle = take_tiles(x.rows(), weights.kernel2, arena);
     simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
-    simd::gemm(tiles, kernel1, {.bias = bias1, .activation = &inner}, simd::TilesOut{middle});
-    simd::gemm(middle, kernel2, {.bias = bias2}, simd::RowsOut{y.data(), y.stride()});
+    simd::gemm(tiles, weights.kernel1, {.bias = weights.bias1, .activation = &inner}, simd::TilesOut{middle});
+    simd::gemm(middle, weights.kernel2, {.bias = weights.bias2}, simd::RowsOut{y.data(), y.stride()});
+  }
+
+  /// One expert in training passes; it has what Mlp has for them.
+  class ExpertType {
+   public:
+    static constexpr Index saved_width = hidden;
+    using Transposed = typename Core::Transposed;
+    static constexpr Index transposed_bytes = Core::transposed_bytes;
+    static constexpr Index saved_scratch_bytes(Index rows) { return weights_bytes + Core::saved_scratch_bytes(rows); }
+    static constexpr Index backward_worker_bytes(Index block, Index rows) {
+      return Core::backward_worker_bytes(block, rows);
+    }
+
+    ExpertType(const ResidualExpertBank& bank, Index number) : bank_(bank), number_(number) {}
+
+    void forward_saved(ConstMatrixView x, MatrixView saved, MatrixView y, Arena& arena,
+                       const ElementMask& mask = {}) const {
+      const Arena::Scope scope(arena);
+      const Weights weights = bank_.added_up(number_, arena);
+      const simd::RowTiles tiles = take_tiles(x.rows(), weights.kernel1, arena),
+                           middle = take_tiles(x.rows(), weights.kernel2, arena);
+      simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+      simd::gemm(tiles, weights.kernel1, {.bias = weights.bias1}, simd::RowsOut{saved.data(), saved.stride()});
+      float* row = arena.take<float>(hidden);
+      simd::fill_tiles(middle, [&](Index number) {
+        simd::activate_row(activation, saved.row_data(number), hidden, row);
+        mask.apply(number, row, hidden);
+        return row;
+      });
+      simd::gemm(middle, weights.kernel2, {.bias = weights.bias2}, simd::RowsOut{y.data(), y.stride()});
+    }
+    Transposed transposed(Workspace& workspace) const {
+      const Residual& residual = bank_.residuals_[static_cast<std::size_t>(number_)];
+      return {transposed_sum(bank_.core_hidden_, residual.hidden_kernel, workspace),
+              transposed_sum(bank_.core_output_, residual.output_kernel, workspace)};
+    }
+    static void backward_rows(const Transposed& weights, ConstMatrixView dy, MatrixView saved, MatrixView d_hidden,
+                              MatrixView dx, Arena& arena, const ElementMask& mask = {}) {
+      Core::backward_rows(weights, dy, saved, d_hidden, dx, arena, mask);
+    }
+
+   private:
+    const ResidualExpertBank& bank_;
+    Index number_;
+  };
+  ExpertType expert(Index number) const { return {*this, number}; }
+
+  /// Shared scratch of an expert's transposed() and of add_gradients().
+  static constexpr Index training_bytes = std::max(layer_bytes(dim, hidden), layer_bytes(hidden, dim));
+  /// Adds the gradients of all experts to this object; `weights`: the bank that made the pass; rows_of: see
+  /// ExpertBank::add_gradients.
+  template <class RowsOf>
+  void add_gradients(const ResidualExpertBank& weights, RowsOf rows_of, Workspace& workspace) {
+    for (Index expert = 0; expert < experts(); ++expert) {  // one after the other, as all add to the core
+      const ExpertRows rows = rows_of(expert);
+      if (rows.x.rows() == 0) continue;
+      Residual& own = residuals_[static_cast<std::size_t>(expert)];
+      const Residual& values = weights.residuals_[static_cast<std::size_t>(expert)];
+      add_gradient(rows.x, rows.d_hidden, core_hidden_.gradient(),
+                   ResidualGradient<KernelResidual<dim, hidden, rank>>{own.hidden_kernel, values.hidden_kernel,
+                                                                       own.hidden_bias.data()},
+                   workspace);
+      add_gradient(rows.activated, rows.dy, core_output_.gradient(),
+                   ResidualGradient<KernelResidual<hidden, dim, rank>>{own.output_kernel, values.output_kernel,
+                                                                       own.output_bias.data()},
+                   workspace);
+    }
   }
 
   template <class Self, class Visit>
@@ -138,7 +156,57 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
       visit(plain_parameter<T>(join_name(prefix, "output.bias"), residual.output_bias.data(), {dim}, Role::expert));
   }
 
-  static constexpr Index padded(Index count) { return round_up(count, simd::panel_width(count)); }
+  /// Kernels and biases of one expert, core and residual added up.
+  struct Weights {
+    simd::PackedView kernel1, kernel2;
+    const float *bias1, *bias2;
+  };
+  Weights added_up(Index expert, Arena& arena) const {
+    const Residual& residual = residuals_[static_cast<std::size_t>(expert)];
+    return {add_kernel(core_hidden_, residual.hidden_kernel, arena),
+            add_kernel(core_output_, residual.output_kernel, arena),
+            add_bias(core_hidden_, residual.hidden_bias, hidden, arena),
+            add_bias(core_output_, residual.output_bias, dim, arena)};
+  }
+
+  /// The transpose of core + residual in shared scratch.
+  template <class CoreLayer, class KernelType>
+  static simd::PackedView transposed_sum(const CoreLayer& core, const KernelType& residual, Workspace& workspace) {
+    const Index inputs = core.kernel().rows, outputs = core.kernel().cols;
+    float* room = workspace.shared().take<float>(simd::packed_size(outputs, inputs));
+    const Arena::Scope scope_of_sum(workspace.shared());
+    const simd::PackedView sum = add_kernel(core, residual, workspace.shared());
+    workspace.parallel(ceil_div(inputs, simd::panel_width(inputs)),
+                       [&](Index panel, Arena&) { simd::transpose_panels(sum, room, panel, panel + 1); });
+    return simd::transpose_panels(sum, room, 0, 0);
+  }
+
+  /// The residual of a layer whose gradient is added to, its values, and the gradient of its bias.
+  template <class KernelType>
+  struct ResidualGradient {
+    KernelType& kernel;
+    const KernelType& values;
+    float* bias;
+  };
+  /// The gradient of a layer's sum is that of its core and of its residual.
+  template <class KernelType>
+  static void add_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& core,
+                           const ResidualGradient<KernelType>& residual, Workspace& workspace) {
+    Arena& shared = workspace.shared();
+    const Arena::Scope scope(shared);
+    const Index size = simd::packed_size(core.inputs, core.outputs);
+    float* kernel = shared.take<float>(size);
+    float* bias = has_bias ? shared.take<float>(padded(core.outputs)) : nullptr;
+    std::fill_n(kernel, size, 0.f);
+    if (has_bias) std::fill_n(bias, padded(core.outputs), 0.f);
+    const LinearGradient sum{kernel, bias, core.inputs, core.outputs};
+    add_weight_gradient(x, dy, sum, workspace);
+    simd::add_scaled_row(1.f, kernel, size, core.kernel);
+    residual.kernel.add_gradient(sum, residual.values, workspace);
+    if (!has_bias) return;
+    simd::add_scaled_row(1.f, bias, core.outputs, core.bias);
+    simd::add_scaled_row(1.f, bias, core.outputs, residual.bias);
+  }
 
   template <class CoreLayer, class KernelType>
   static simd::PackedView add_kernel(const CoreLayer& core, const KernelType& residual, Arena& arena) {

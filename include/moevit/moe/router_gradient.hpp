@@ -34,13 +34,13 @@ inline void gate_gradient(const Routing& routing, std::span<const float> d_weigh
                           Index tokens_per_row, MatrixView d_gates) {
   const SparsePlan& plan = routing.plan;
   std::fill_n(d_gates.data(), d_gates.size(), 0.f);
-  if (!options.scale_by_gate) return;  // all weights are 1
+  if (!options.scale_by_gate && !options.aligned_gradients) return;  // all weights are 1
   for (int expert = 0; expert < plan.experts(); ++expert)
     for (Index row = plan.first_row(expert); row < plan.first_row(expert) + plan.kept(expert); ++row) {
       const auto i = static_cast<std::size_t>(row);
       d_gates(plan.row_tokens()[i] / tokens_per_row, expert) += d_weights[i];
     }
-  if (options.renormalise)
+  if (options.renormalise && options.scale_by_gate)
     detail::renormalise_gradient(plan.choices(), options.selected, tokens_per_row, routing.gates(), d_gates);
 }
 

@@ -43,6 +43,10 @@ struct RoutingOptions {
   bool renormalise = false;
   /// false: every kept expert has weight 1.
   bool scale_by_gate = true;
+  /// Training with scale_by_gate false: gradients are those of outputs weighted by the router's gates all the same, so
+  /// that the router learns; the value is sum of stop_gradient((1 - g) E) + g E over a token's experts, g not
+  /// renormalised. Source: Residual MoE (Wu et al. 2022), section 3.
+  bool aligned_gradients = false;
   /// Tokens and expert outputs are rounded to bfloat16 on their way, as the authors' published models run.
   bool bf16_dispatch = false;
   /// Standard deviation of the noise on the logits, times the number of experts a token can choose from (V-MoE's

@@ -66,8 +66,8 @@ class SoftMlp {
     const Index group = tokens_per_group(options, images, tokens_per_image), tokens = images * tokens_per_image;
     const Index rows = slots_of(options, images, tokens_per_image), block = largest_block(rows, BankType::block_rows);
     const ScratchBytes router = RouterType::backward_scratch(tokens), pass = scratch(options, images, tokens_per_image);
-    const Index experts_part = experts * X::transposed_bytes + arena_bytes<typename X::Transposed>(experts) +
-                               arena_bytes<float>(rows * X::saved_width);
+    const Index experts_part = BankType::training_bytes + experts * X::transposed_bytes +
+                               arena_bytes<typename X::Transposed>(experts) + arena_bytes<float>(rows * X::saved_width);
     return {std::max(pass.shared, 2 * arena_bytes<float>(rows * dim) + arena_bytes<float>(tokens * all_slots) +
                                       std::max(experts_part, router.shared)),
             std::max({pass.per_worker, router.per_worker, X::backward_worker_bytes(block, rows),
@@ -89,9 +89,11 @@ class SoftMlp {
     each_block(plan.groups, workspace, [&](Index expert, Index first, Index count, Arena& arena) {
       const MatrixView y = saved.outputs.rows_of(first, count);
       bank_.expert(expert).forward_saved(saved.inputs.rows_of(first, count), saved.hidden.rows_of(first, count), y,
-                                         arena);
-      if (bf16)
-        for (Index row = 0; row < count; ++row) simd::round_row_to_bf16(y.row_data(row), dim);
+                                         arena, rows.masks.hidden.from(first));
+      for (Index row = 0; row < count; ++row) {
+        rows.masks.outputs.apply(first + row, y.row_data(row), dim);
+        if (bf16) simd::round_row_to_bf16(y.row_data(row), dim);
+      }
     });
     workspace.parallel(plan.groups, [&](Index g, Arena& arena) { combine_group(plan, g, saved.outputs, rows, arena); });
   }
@@ -118,7 +120,7 @@ class SoftMlp {
       multiply_transpose(plan.combine_of(g), d_branch.rows_of(g * plan.group, plan.group), own, arena);
       place_slots(plan.groups, g, own, d_outputs);
     });
-    experts_backward(plan.groups, saved, d_outputs, d_inputs, grads, workspace);
+    experts_backward(plan.groups, saved, rows.masks, d_outputs, d_inputs, grads, workspace);
     const bool bf16 = context.routing.bf16_dispatch;
     workspace.parallel(plan.groups, [&](Index g, Arena& arena) {
       mixing_backward(plan, g, rows.x, bf16, saved, d_branch, d_inputs, d_logits, d_x, arena);
@@ -178,8 +180,9 @@ class SoftMlp {
     });
   }
 
-  void experts_backward(Index groups, const Saved& saved, ConstMatrixView d_outputs, MatrixView d_inputs,
-                        SoftMlp& grads, Workspace& workspace) const {
+  // d_outputs become those before the mask of outputs.
+  void experts_backward(Index groups, const Saved& saved, const ExpertMasks& masks, MatrixView d_outputs,
+                        MatrixView d_inputs, SoftMlp& grads, Workspace& workspace) const {
     using X = typename BankType::ExpertType;
     Arena& shared = workspace.shared();
     const Arena::Scope scope_of_hidden(shared);
@@ -188,14 +191,15 @@ class SoftMlp {
     const auto weights = shared.template take<typename X::Transposed>(experts);
     for (Index expert = 0; expert < experts; ++expert) weights[expert] = bank_.expert(expert).transposed(workspace);
     each_block(groups, workspace, [&](Index expert, Index first, Index count, Arena& arena) {
+      for (Index row = first; row < first + count; ++row) masks.outputs.apply(row, d_outputs.row_data(row), dim);
       X::backward_rows(weights[expert], d_outputs.rows_of(first, count), saved.hidden.rows_of(first, count),
-                       d_hidden.rows_of(first, count), d_inputs.rows_of(first, count), arena);
+                       d_hidden.rows_of(first, count), d_inputs.rows_of(first, count), arena, masks.hidden.from(first));
     });
-    workspace.parallel(experts, [&](Index expert, Arena& arena) {
-      const auto part = [&](auto all) { return all.rows_of(expert * own, own); };
-      grads.bank_.expert(expert).add_gradient(part(saved.inputs), part(saved.hidden), part(d_hidden), part(d_outputs),
-                                              arena);
-    });
+    const auto rows_of = [&](Index expert) {
+      const auto part = [&](MatrixView all) { return all.rows_of(expert * own, own); };
+      return ExpertRows{part(saved.inputs), part(saved.hidden), part(d_hidden), part(d_outputs)};
+    };
+    grads.bank_.add_gradients(bank_, rows_of, workspace);
   }
 
   static void mixing_backward(const SoftPlan& plan, Index g, ConstMatrixView x, bool bf16, const Saved& saved,

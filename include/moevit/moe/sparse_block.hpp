@@ -49,27 +49,38 @@ class SparseBlock : public BlockBase<config> {
     return bytes;
   }
 
-  /// result = block(stream), filling `saved`; see SparseMlp::forward_saved.
+  /// result = block(stream) with masks, filling `saved`; see SparseMlp::forward_saved.
   void forward_saved(ConstMatrixView stream, Index images, Index copies, int block, const Saved& saved, bool routed,
-                     MatrixView result, Context& context) const {
+                     MatrixView result, Context& context, const BlockMasks& masks = {}) const {
     Workspace& workspace = context.workspace();
-    this->attend_saved(stream, saved.attention, saved.middle, workspace);
+    this->attend_saved(stream, saved.attention, saved.middle, workspace, masks);
     const Arena::Scope scope(workspace.shared());
     const MatrixView normed = normed_rows(saved.middle, workspace);
+    const bool is_masked = masks.mlp.is_active();
     for (Index row = 0; row < result.rows(); ++row)
-      std::copy_n(saved.middle.row_data(row), config.dim, result.row_data(row));
-    sparse_.forward_saved({normed, result, this->scale2(), images, config.tokens(), copies, block}, saved.sparse,
-                          routed, context);
+      if (is_masked)
+        std::fill_n(result.row_data(row), config.dim, 0.f);
+      else
+        std::copy_n(saved.middle.row_data(row), config.dim, result.row_data(row));
+    sparse_.forward_saved(
+        {normed, result, is_masked ? nullptr : this->scale2(), images, config.tokens(), copies, block, masks.experts},
+        saved.sparse, routed, context);
+    if (!is_masked) return;
+    workspace.parallel_rows(result.rows(), 256, [&](Index first, Index count, Arena&) {
+      add_masked_branch(saved.middle.rows_of(first, count), this->scale2(), masks.mlp.from(first),
+                        result.rows_of(first, count));
+    });
   }
   /// d_stream, the gradient of the result, becomes that of the stream; the weights' is added to grads, that of a plan
-  /// made outside to `plan`. `saved` is used up.
+  /// made outside to `plan`. `saved` is used up; the masks are those of forward_saved().
   void backward(ConstMatrixView stream, Index images, Index copies, int block, const Saved& saved, SparseBlock& grads,
-                PlanGradient& plan, const AddLossGradient& add_losses, MatrixView d_stream, Context& context) const {
+                PlanGradient& plan, const AddLossGradient& add_losses, MatrixView d_stream, Context& context,
+                const BlockMasks& masks = {}) const {
     Workspace& workspace = context.workspace();
     {
       const Arena::Scope scope(workspace.shared());
-      const MatrixView d_branch = this->scaled_branch(
-          d_stream, this->scale2_vector(), grads.scale2_vector(),
+      const MatrixView d_branch = this->branch_gradient(
+          d_stream, {this->scale2_vector(), grads.scale2_vector(), masks.mlp, masks.room},
           [&](MatrixView branch) {
             std::fill_n(branch.data(), branch.size(), 0.f);
             Sparse::branch_of(block, saved.sparse, branch, context);
@@ -78,11 +89,11 @@ class SparseBlock : public BlockBase<config> {
       const MatrixView normed = normed_rows(saved.middle, workspace);
       const MatrixView d_normed(workspace.shared().template take<float>(normed.size()), normed.rows(), config.dim);
       std::fill_n(d_normed.data(), d_normed.size(), 0.f);
-      sparse_.backward({normed, normed, nullptr, images, config.tokens(), copies, block}, saved.sparse, d_branch,
-                       grads.sparse_, plan, add_losses, d_normed, context);
+      sparse_.backward({normed, normed, nullptr, images, config.tokens(), copies, block, masks.experts}, saved.sparse,
+                       d_branch, grads.sparse_, plan, add_losses, d_normed, context);
       this->norm2().backward(saved.middle, d_normed, grads.norm2(), d_stream, config.epsilon, workspace);
     }
-    this->attend_backward(stream, saved.attention, grads, d_stream, workspace);
+    this->attend_backward(stream, saved.attention, grads, d_stream, workspace, masks);
   }
 
   template <class Self, class Visit>

@@ -17,6 +17,7 @@ struct BlockRows {
   Index tokens_per_image = 0;
   Index copies = 1;  ///< of each image, one per member of an ensemble
   int block = 0;
+  ExpertMasks masks = {};  ///< of a training pass
 
   /// The question to a router about these rows.
   RouteRequest request(Context& context) const {
@@ -110,7 +111,8 @@ class SparseMlp {
     Routing& routing = context.routing_of(rows.block);
     if constexpr (scope == RouterScope::block)
       if (!routed) router_.route(rows.request(context), routing);
-    run_experts_saved(routing.plan, bank_, rows.x, saved, context.routing.bf16_dispatch, context.workspace());
+    run_experts_saved(routing.plan, bank_, rows.x, saved, {context.routing.bf16_dispatch, rows.masks},
+                      context.workspace());
     combine(routing.plan, saved.outputs, rows.scale, rows.stream, context.workspace());
   }
   /// branch (zeros before) += the combined output of a saved pass, without layer scale.
@@ -123,7 +125,11 @@ class SparseMlp {
                 PlanGradient& plan, const AddLossGradient& add_losses, MatrixView d_x, Context& context) const {
     const Routing& routing = context.routing_of(rows.block);
     if constexpr (scope == RouterScope::block) plan.start(routing.plan);
-    experts_backward(routing.plan, bank_, rows.x, saved, d_branch, context.routing.bf16_dispatch, grads.bank_,
+    const bool is_aligned = context.routing.aligned_gradients;
+    if (is_aligned && context.routing.scale_by_gate)
+      fail("block ", rows.block, ": expected aligned gradients only where scale_by_gate is false");
+    experts_backward(routing.plan, bank_, rows.x, saved, d_branch,
+                     {context.routing.bf16_dispatch, rows.masks, is_aligned ? &routing : nullptr}, grads.bank_,
                      plan.weights.data(), d_x, context.workspace());
     if constexpr (scope == RouterScope::block)
       if constexpr (LearningRouter<RouterType>)

@@ -7,6 +7,7 @@
 #include <moevit/train/classification_losses.hpp>
 #include <moevit/train/image_experts.hpp>
 #include <moevit/train/loader.hpp>
+#include <moevit/train/member_outputs.hpp>
 #include <moevit/train/targets.hpp>
 
 #include <cstdint>
@@ -38,7 +39,7 @@ namespace detail {
 /// Sums over batches, of one model type.
 template <class Net>
 class EvaluationPass {
-  static constexpr Index classes = Net::config.outputs();
+  static constexpr Index classes = Net::config.outputs(), members = Net::outputs_per_image;
 
  public:
   EvaluationPass(const Net& net, Context& context, const EvaluationRouting& routing)
@@ -52,14 +53,14 @@ class EvaluationPass {
   void add(const Batch& batch) {
     const Index count = batch.images.rows();
     const auto values = static_cast<std::size_t>(count * classes);
-    outputs_.resize(values), targets_.resize(values);
+    outputs_.resize(values * members), targets_.resize(values);
     const MatrixView targets(targets_.data(), count, classes);
     one_hot_targets(batch.labels, targets);
     const auto assigned = context_.routing.assigned;
     context_.routing.assigned = experts_.assign(batch.numbers, targets);
     net_.forward({batch.images.data(), static_cast<std::size_t>(batch.images.size())}, std::span(outputs_), context_);
     context_.routing.assigned = assigned;
-    const ConstMatrixView logits(outputs_.data(), count, classes);
+    const ConstMatrixView logits = predictions(count);
     loss_ += static_cast<double>(count) * softmax_cross_entropy(logits, batch.labels);
     const std::vector<std::int32_t> found = top_classes(logits, 1);
     for (std::size_t i = 0; i < found.size(); ++i) {
@@ -81,6 +82,16 @@ class EvaluationPass {
   }
 
  private:
+  /// Logits of images in outputs_; of an ensemble those of its members' mean.
+  ConstMatrixView predictions(Index images) {
+    if constexpr (members == 1) {
+      return {outputs_.data(), images, classes};
+    } else {
+      means_.resize(static_cast<std::size_t>(images * classes));
+      mean_of_members({outputs_.data(), images * members, classes}, members, {means_.data(), images, classes});
+      return {means_.data(), images, classes};
+    }
+  }
   void count_routed(const Batch& batch) {
     const Routing& routing = context_.routing_of(static_cast<int>(Net::moe.placement.first(Net::config.depth)));
     std::vector<std::int32_t> own;
@@ -92,7 +103,7 @@ class EvaluationPass {
   Context& context_;
   std::vector<std::int32_t> super_classes_;
   ImageExperts experts_;
-  std::vector<float> outputs_, targets_;
+  std::vector<float> outputs_, targets_, means_;
   Evaluation result_;
   double loss_ = 0;
   Index correct_ = 0, routed_ = 0;
@@ -100,7 +111,7 @@ class EvaluationPass {
 
 }  // namespace detail
 
-/// One epoch of a loader. The loader's images need labels. Throws Error as the loader, the model and
+/// One epoch of a loader; ensembles predict by the mean of their members' probabilities. The loader's images need labels. Throws Error as the loader, the model and
 /// softmax_cross_entropy, and when super-classes do not fit.
 template <class Net>
 Evaluation evaluate(const Net& net, Loader& loader, Context& context, const EvaluationRouting& routing = {}) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <moevit/core/index.hpp>
-#include <moevit/moe/random_gates.hpp>
+#include <moevit/core/mix_bits.hpp>
 
 #include <concepts>
 #include <cstdint>
@@ -18,9 +18,7 @@ namespace moevit {
 class RandomStream {
  public:
   template <std::integral... Keys>
-  explicit RandomStream(std::uint64_t seed, Keys... keys) : stream_(detail::mix_bits(seed)) {
-    ((stream_ = detail::mix_bits(stream_ ^ static_cast<std::uint64_t>(keys))), ...);
-  }
+  explicit RandomStream(std::uint64_t seed, Keys... keys) : stream_(detail::stream_of(seed, keys...)) {}
 
   std::uint64_t bits() { return detail::mix_bits(stream_ + counter_++); }
   /// In [0, 1), all multiples of 2^-53.

@@ -7,6 +7,7 @@
 #include <moevit/train/targets.hpp>
 #include <moevit/train/trainer_options.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -22,7 +23,10 @@ class RouterLosses {
         has_auxiliary_(model.moe.router == RouterKind::top_k &&
                        (options_.losses.importance > 0 || options_.losses.load > 0 || options_.losses.gshard > 0 ||
                         options_.losses.z > 0)),
-        experts_(model.moe.experts) {
+        experts_(model.moe.experts),
+        members_(model.moe.members) {
+    if (options_.routing != ImageRouting::learned && model.family != ModelFamily::mobile_vmoe)
+      fail("image routing: expected a Mobile V-MoE, whose router decides once per image");
     if (options_.super_classes.empty()) return;
     if (model.family != ModelFamily::mobile_vmoe)
       fail("super-classes: expected a Mobile V-MoE, whose router decides once per image");
@@ -42,32 +46,75 @@ class RouterLosses {
     super_class_targets(targets, options_.super_classes, MatrixView(super_targets_.data(), targets.rows(), experts_));
   }
 
-  /// Adds the gradients of one router's losses to that of its logits.
+  /// Adds the gradients of one router's losses to that of its logits. Auxiliary losses are means over groups, and over
+  /// the members of an ensemble, each of which has the experts of its own.
   void add(const Routing& routing, const RoutingOptions& options, Index images, Index tokens, MatrixView d_logits) {
     if (!options_.super_classes.empty())
       router_ += add_router_cross_entropy(routing.logits(), {super_targets_.data(), images, experts_},
                                           options_.super_class_weight, d_logits);
     if (!has_auxiliary_) return;
-    const bool is_per_image = routing.rows() != images * tokens;
-    const Index group = is_per_image ? routing.rows() : tokens_per_group(options, images, tokens);
-    const double weight = static_cast<double>(group) / static_cast<double>(routing.rows());
-    for (Index first = 0; first < routing.rows(); first += group) {
-      const ConstMatrixView logits = routing.logits().rows_of(first, group), all_noisy = routing.noisy_logits();
-      const ConstMatrixView noisy = all_noisy.rows() ? all_noisy.rows_of(first, group) : all_noisy;
-      auxiliary_ +=
-          weight * auxiliary_losses(logits, noisy, options.selected, options.noise_std, options_.losses).total;
-      add_auxiliary_gradient(logits, noisy, options.selected, options.noise_std, options_.losses, weight,
-                             d_logits.rows_of(first, group));
-    }
+    const bool is_per_image = routing.rows() != images * members_ * tokens;
+    const Index group = is_per_image ? routing.rows() : tokens_per_group(options, images, members_ * tokens);
+    const double weight = static_cast<double>(group) / static_cast<double>(routing.rows() * members_);
+    for (Index first = 0; first < routing.rows(); first += group)
+      for (Index member = 0; member < members_; ++member)
+        add_auxiliary(routing, options, {rows_of(first, group, tokens, member), member * experts_ / members_}, weight,
+                      d_logits);
   }
 
   double auxiliary() const { return auxiliary_; }
   double router() const { return router_; }
 
  private:
+  /// What one auxiliary loss is over: the tokens of a group, and the columns of the experts that they choose from.
+  struct Part {
+    std::vector<Index> rows;
+    Index first_column = 0;
+  };
+
+  /// The rows of a member in a group, whose positions run over (image, token, member) while rows run over (image,
+  /// member, token).
+  std::vector<Index> rows_of(Index first, Index group, Index tokens, Index member) const {
+    std::vector<Index> rows;
+    for (Index position = first; position < first + group; ++position) {
+      const Index image = position / (tokens * members_), token = position / members_ % tokens;
+      if (position % members_ == member) rows.push_back((image * members_ + member) * tokens + token);
+    }
+    return rows;
+  }
+
+  RowMajorMatrix gather(ConstMatrixView all, const Part& part) const {
+    RowMajorMatrix own(std::ssize(part.rows), experts_ / members_);
+    for (Index row = 0; row < own.rows(); ++row)
+      std::copy_n(all.row_data(part.rows[static_cast<std::size_t>(row)]) + part.first_column, own.cols(),
+                  own.data() + row * own.cols());
+    return own;
+  }
+
+  void add_auxiliary(const Routing& routing, const RoutingOptions& options, const Part& part, double weight,
+                     MatrixView d_logits) {
+    const auto view = [](const RowMajorMatrix& matrix) {
+      return ConstMatrixView(matrix.data(), matrix.rows(), matrix.cols());
+    };
+    const bool has_noise = routing.noisy_logits().rows() > 0;
+    const RowMajorMatrix clean = gather(routing.logits(), part);
+    const RowMajorMatrix with_noise =
+        has_noise ? gather(routing.noisy_logits(), part) : RowMajorMatrix(0, clean.cols());
+    RowMajorMatrix gradient = gather(d_logits, part);
+    auxiliary_ +=
+        weight *
+        auxiliary_losses(view(clean), view(with_noise), options.selected, options.noise_std, options_.losses).total;
+    add_auxiliary_gradient(view(clean), view(with_noise), options.selected, options.noise_std, options_.losses, weight,
+                           {gradient.data(), gradient.rows(), gradient.cols()});
+    for (Index row = 0; row < gradient.rows(); ++row)
+      std::copy_n(gradient.data() + row * gradient.cols(), gradient.cols(),
+                  d_logits.row_data(part.rows[static_cast<std::size_t>(row)]) + part.first_column);
+  }
+
   RouterTraining options_;
   bool has_auxiliary_;
   Index experts_;
+  Index members_;
   std::vector<float> super_targets_;
   double auxiliary_ = 0;
   double router_ = 0;

@@ -3,6 +3,7 @@
 
 #include <moevit/core/error.hpp>
 #include <moevit/core/preprocessing.hpp>
+#include <moevit/models/drop.hpp>
 #include <moevit/moe/losses.hpp>
 #include <moevit/moe/routing_options.hpp>
 #include <moevit/train/averaging.hpp>
@@ -64,6 +65,7 @@ enum class ImageRouting : unsigned char {
 struct RouterTraining {
   double noise_std = 0;               ///< V-MoE's noise, see RoutingOptions; V-MoE trains with 1
   double capacity_ratio = unlimited;  ///< V-MoE trains with 1.05
+  bool aligned_gradients = false;     ///< of Residual MoE, see RoutingOptions
   AuxiliaryLossWeights losses = {};   ///< of top-k routers, added up over the sparse blocks
   /// The super-class of each class, which is its expert: the router of a Mobile V-MoE learns it by a loss of this
   /// weight. Empty: no such loss.
@@ -81,7 +83,7 @@ struct TrainerOptions {
   std::filesystem::path folder;  ///< where everything is written; made when it is not there
   Index steps = 1000;
   LoaderOptions loader = {};  ///< batch size, augmentation, order; its seed is replaced by the one below
-  std::uint64_t seed = 1;     ///< of data order, augmentation, mixup, cutmix and router noise
+  std::uint64_t seed = 1;     ///< of data order, augmentation, mixup, cutmix, drop and router noise
   Schedule schedule = {};     ///< total 0: `steps`
   OptimizerOptions optimizer = {};
   double clip = 1;  ///< global norm of the gradients; 0: not clipped
@@ -89,6 +91,7 @@ struct TrainerOptions {
   double mixup = 0;                 ///< alpha of the Beta distribution, up to 4; 0: none
   double cutmix = 0;                ///< the same
   double cutmix_probability = 0.5;  ///< of cutmix rather than mixup in a step, where both alphas are above 0
+  DropRates drop = {};
   RouterTraining router = {};
   std::optional<AveragingOptions> averaging = {};  ///< evaluated and saved weights are the average's
   /// What else the run depends on, such as how the first weights were drawn: compared when it is resumed.
@@ -169,9 +172,16 @@ inline void add_guidance(const RoutingGuidance& guidance, Fingerprint& print) {
   print["teacher"] = guidance.teacher ? guidance.teacher->identity() : "none";
 }
 
+inline void add_drop(const DropRates& rates, Fingerprint& print) {
+  print["dropout"] = exact_text(rates.dropout);
+  print["expert dropout"] = exact_text(rates.expert_dropout);
+  print["stochastic depth"] = exact_text(rates.stochastic_depth);
+}
+
 inline void add_router(const RouterTraining& router, Fingerprint& print) {
   print["router noise"] = exact_text(router.noise_std);
   print["capacity ratio"] = exact_text(router.capacity_ratio);
+  print["aligned gradients"] = exact_text(router.aligned_gradients);
   print["importance loss"] = exact_text(router.losses.importance);
   print["load loss"] = exact_text(router.losses.load);
   print["GShard loss"] = exact_text(router.losses.gshard);
@@ -207,6 +217,7 @@ inline Fingerprint fingerprint(const TrainerOptions& options) {
   detail::add_augmentation(options.loader.augmentation, print);
   detail::add_schedule(options.schedule, print);
   detail::add_optimizer(options.optimizer, print);
+  detail::add_drop(options.drop, print);
   detail::add_router(options.router, print);
   for (const auto& [name, value] : options.notes) print["note, " + name] = value;
   return print;
@@ -230,6 +241,7 @@ inline void check_options(const TrainerOptions& options) {
     fail("cutmix: expected an alpha from 0 to 4, found ", options.cutmix);
   if (!(options.cutmix_probability >= 0 && options.cutmix_probability <= 1))
     fail("cutmix: expected a probability from 0 to 1, found ", options.cutmix_probability);
+  options.drop.check();
   if (!(options.label_smoothing >= 0 && options.label_smoothing < 1))
     fail("label smoothing: expected 0 to below 1, found ", options.label_smoothing);
   if (options.patience > 0 && options.evaluate_every == 0)

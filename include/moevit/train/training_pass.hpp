@@ -6,6 +6,7 @@
 #include <moevit/train/evaluation.hpp>
 #include <moevit/train/image_experts.hpp>
 #include <moevit/train/loader.hpp>
+#include <moevit/train/member_outputs.hpp>
 #include <moevit/train/mixup.hpp>
 #include <moevit/train/parameter_runs.hpp>
 #include <moevit/train/router_guidance.hpp>
@@ -31,11 +32,11 @@ struct StepLosses {
   double router = 0;     ///< mean cross-entropy of the super-classes, or divergence from a teacher's routers
 };
 
-/// Gradients of batches, and evaluations, of one model type.
+/// Gradients of batches, and evaluations, of one model type. The members of an ensemble learn by the mean of their
+/// losses and are evaluated by the mean of their probabilities.
 template <class Net>
 class TrainingPass {
-  static_assert(Net::outputs_per_image == 1, "TrainingPass: ensembles are not trained yet");
-  static constexpr Index classes = Net::config.outputs();
+  static constexpr Index classes = Net::config.outputs(), members = Net::outputs_per_image;
   using Run = std::remove_cvref_t<decltype(Backpropagation(std::declval<const Net&>()))>;
 
  public:
@@ -49,10 +50,12 @@ class TrainingPass {
         router_losses_(net.description(), options.router),
         experts_(options.router.routing, options.router.super_classes, Net::moe.experts, options.seed) {
     const auto values = static_cast<std::size_t>(options.loader.batch * classes);
-    outputs_.resize(values), d_outputs_.resize(values), targets_.resize(values);
+    targets_.resize(values);
+    for (auto* list : {&outputs_, &d_outputs_, &member_targets_}) list->resize(values * members);
     RoutingOptions& routing = run_.context().routing;
     routing.noise_std = options.router.noise_std;
     routing.noise = &noise_;
+    routing.aligned_gradients = options.router.aligned_gradients;
     if (options.router.capacity_ratio != unlimited) routing.capacity_ratio = options.router.capacity_ratio;
     if (options.router.guidance.steps != GuidedSteps::none) {
       guidance_.emplace(net.description(), net.preprocessing(), options);
@@ -80,15 +83,18 @@ class TrainingPass {
   StepLosses compute(const Net& net, const Batch& batch, Index step) {
     set_to_zero(gradient_list_);
     prepare(batch, step);
-    const Index images = batch.images.rows();
-    const auto outputs = static_cast<std::size_t>(images * classes);
+    const Index images = batch.images.rows(), rows = images * members;
+    const auto outputs = static_cast<std::size_t>(rows * classes);
+    run_.drop = {.rates = options_.drop, .seed = options_.seed, .step = step};
     run_.context().routing.assigned = experts_.assign(batch.numbers, targets_of(images));
     run_.forward(net, images_, std::span(outputs_).first(outputs));
     router_losses_.start(targets_of(images));
     if (guidance_) guidance_->start(images_, step);
-    smooth(std::span(targets_).first(outputs));
-    const double loss = softmax_cross_entropy({outputs_.data(), images, classes}, targets_of(images),
-                                              MatrixView(d_outputs_.data(), images, classes));
+    smooth(std::span(targets_).first(outputs / members));
+    const MatrixView member_targets(member_targets_.data(), rows, classes);
+    repeat_for_members(targets_of(images), members, member_targets);
+    const double loss = softmax_cross_entropy({outputs_.data(), rows, classes}, ConstMatrixView(member_targets),
+                                              MatrixView(d_outputs_.data(), rows, classes));
     run_.backward(net, std::span(d_outputs_).first(outputs), gradients_);
     return {loss, router_losses_.auxiliary(), router_losses_.router() + (guidance_ ? guidance_->loss() : 0.)};
   }
@@ -112,7 +118,7 @@ class TrainingPass {
     FirstBlock first;
     try {
       run_.context().observer = &first;
-      net.forward(images_, std::span(outputs_).first(images_.size() / image_values * std::size_t{classes}),
+      net.forward(images_, std::span(outputs_).first(images_.size() / image_values * std::size_t{members * classes}),
                   run_.context());
     } catch (const Error&) {
       // A router refuses what comes from the block before, which the observer saw.
@@ -170,7 +176,7 @@ class TrainingPass {
   RouterLosses router_losses_;
   std::optional<RouterGuidance> guidance_;
   ImageExperts experts_;
-  std::vector<float> outputs_, d_outputs_, targets_, mixed_images_;
+  std::vector<float> outputs_, d_outputs_, targets_, member_targets_, mixed_images_;
   std::span<const float> images_;
 };
 

@@ -1,0 +1,89 @@
+/// The residual that an expert adds to a kernel that all experts share.
+#pragma once
+
+#include <moevit/layers/linear.hpp>
+#include <moevit/simd/row_gradients.hpp>
+#include <moevit/simd/rows.hpp>
+
+namespace moevit {
+
+/// The rank that stands for a residual stored whole.
+inline constexpr Index full_rank = 0;
+
+/// The residual of one kernel, inputs x outputs: whole, or the product of two factors of `rank`.
+template <Index inputs, Index outputs, Index rank>
+class KernelResidual {
+ public:
+  /// target += residual, target in panels.
+  void add_to(float* target) const {
+    const simd::PackedView left = left_.kernel(), right = right_.kernel();
+    for (Index panel = 0; panel < right.panels(); ++panel)
+      for (Index row = 0; row < inputs; ++row) {
+        float* out = target + (panel * inputs + row) * right.panel;
+        for (Index r = 0; r < rank; ++r)
+          simd::add_scaled_row(left_at(left, row, r), right.floats() + (panel * rank + r) * right.panel, right.panel,
+                               out);
+      }
+  }
+
+  /// Adds the gradient of the factors, whose values are those of `weights`, from that of their product.
+  void add_gradient(const LinearGradient& sum, const KernelResidual& weights, Workspace& workspace) {
+    const simd::PackedView left = weights.left_.kernel(), right = weights.right_.kernel();
+    float *d_left = left_.gradient().kernel, *d_right = right_.gradient().kernel;
+    const auto gradient_row = [&](Index panel, Index row) { return sum.kernel + (panel * inputs + row) * right.panel; };
+    workspace.parallel(right.panels(), [&](Index panel, Arena&) {  // left^T sum
+      for (Index row = 0; row < inputs; ++row)
+        for (Index r = 0; r < rank; ++r)
+          simd::add_scaled_row(left_at(left, row, r), gradient_row(panel, row), right.panel,
+                               d_right + (panel * rank + r) * right.panel);
+    });
+    workspace.parallel_rows(inputs, 64, [&](Index first, Index count, Arena&) {  // sum right^T
+      for (Index row = first; row < first + count; ++row)
+        for (Index r = 0; r < rank; ++r)
+          for (Index panel = 0; panel < right.panels(); ++panel)
+            d_left[place_in(left, row, r)] +=
+                simd::dot_row(gradient_row(panel, row), right.floats() + (panel * rank + r) * right.panel, right.panel);
+    });
+  }
+
+  template <class Self, class Visit>
+  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+    Linear<inputs, rank, false>::each_parameter(self.left_, join_name(prefix, "left"), Role::expert, visit);
+    Linear<rank, outputs, false>::each_parameter(self.right_, join_name(prefix, "right"), Role::expert, visit);
+  }
+
+ private:
+  static Index place_in(const simd::PackedView& view, Index row, Index col) {
+    return (col / view.panel * view.rows + row) * view.panel + col % view.panel;
+  }
+  static float left_at(const simd::PackedView& view, Index row, Index col) {
+    return view.floats()[place_in(view, row, col)];
+  }
+
+  Linear<inputs, rank, false> left_;
+  Linear<rank, outputs, false> right_;
+};
+
+template <Index inputs, Index outputs>
+class KernelResidual<inputs, outputs, full_rank> {
+ public:
+  /// target += residual, target in panels.
+  void add_to(float* target) const {
+    simd::add_scaled_row(1.f, residual_.kernel().floats(), simd::packed_size(inputs, outputs), target);
+  }
+
+  /// Adds the gradient of the residual, which is that of the sum.
+  void add_gradient(const LinearGradient& sum, const KernelResidual&, Workspace&) {
+    simd::add_scaled_row(1.f, sum.kernel, simd::packed_size(inputs, outputs), residual_.gradient().kernel);
+  }
+
+  template <class Self, class Visit>
+  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+    Linear<inputs, outputs, false>::each_parameter(self.residual_, prefix, Role::expert, visit);
+  }
+
+ private:
+  Linear<inputs, outputs, false> residual_;
+};
+
+}  // namespace moevit
