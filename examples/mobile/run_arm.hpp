@@ -6,6 +6,7 @@
 #include <moevit/io/weights.hpp>
 #include <moevit/models/counts.hpp>
 #include <moevit/train/initialise.hpp>
+#include <moevit/train/trainer.hpp>
 #include <moevit/train/upcycling.hpp>
 
 #include <type_traits>
@@ -93,17 +94,30 @@ ArmResult run_arm(const ArmRequest& request, const StudyImages& data, moevit::Tr
   return result;
 }
 
-template <Images images>
-CompiledArm dense_arm() {
-  return {.is_dense = true, .run = run_arm<images, DenseVit<images>>};
-}
 template <Images images, Index experts, Index selected, Index layers>
 CompiledArm per_image_arm() {
-  return {false, true, experts, selected, layers, run_arm<images, PerImageMoe<images, experts, selected, layers>>};
+  using Net = PerImageMoe<images, experts, selected, layers, Combine::renormalised>;
+  return {Family::per_image, experts, selected, layers, run_arm<images, Net>};
 }
-template <Images images, Index experts, Index selected, Index layers>
-CompiledArm per_patch_arm() {
-  return {false, false, experts, selected, layers, run_arm<images, PerPatchMoe<images, experts, selected, layers>>};
+
+/// What the comparison of routings needs.
+template <Images images>
+std::vector<CompiledArm> routing_arms() {
+  constexpr Index experts = usual_experts<images>;
+  return {{.family = Family::dense, .run = run_arm<images, DenseVit<images>>},
+          per_image_arm<images, experts, 1, 2>(),
+          {Family::per_image_end_to_end, experts, 1, 2, run_arm<images, PerImageMoe<images, experts, 1, 2, Combine::gates>>},
+          {Family::per_patch, experts, 1, 2, run_arm<images, PerPatchMoe<images, experts, 1, 2>>}};
+}
+
+/// The other layers and k of the paper's ablations, and these numbers of experts.
+template <Images images, Index... experts>
+void add_ablation_arms(std::vector<CompiledArm>& arms) {
+  constexpr Index usual = usual_experts<images>;
+  (arms.push_back(per_image_arm<images, experts, 1, 2>()), ...);
+  arms.push_back(per_image_arm<images, usual, 1, 1>());
+  arms.push_back(per_image_arm<images, usual, 1, 3>());
+  arms.push_back(per_image_arm<images, usual, 2, 2>());
 }
 
 }  // namespace examples::mobile

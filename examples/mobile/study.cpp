@@ -2,6 +2,7 @@
 
 #include <moevit/io/atomic_file.hpp>
 #include <moevit/io/dataset.hpp>
+#include <moevit/io/datasets/memory.hpp>
 #include <moevit/io/report/page.hpp>
 #include <moevit/io/report/super_class_chart.hpp>
 
@@ -28,18 +29,6 @@ Splits splits_of(Images images) {
       return {"train", "test"};
     case Images::tiny_imagenet:
       return {"train", "val"};
-  }
-  return {};
-}
-
-moevit::Preprocessing preprocessing_of(Images images) {
-  switch (images) {
-    case Images::fashion:
-      return preprocessing<Images::fashion>();
-    case Images::cifar:
-      return preprocessing<Images::cifar>();
-    case Images::tiny_imagenet:
-      return preprocessing<Images::tiny_imagenet>();
   }
   return {};
 }
