@@ -1,4 +1,5 @@
 #include "mobile/arms.hpp"
+#include "mobile/run_arm.hpp"
 
 #include <moevit/core/error.hpp>
 
@@ -63,6 +64,33 @@ Family family_of(Arm arm) {
       return Family::per_image;
   }
   return {};
+}
+
+moevit::RouterTraining router_training(const ArmRequest& request) {
+  moevit::RouterTraining router;
+  router.losses = {.importance = 0, .load = 0};  // Mobile V-MoE needs no balancing
+  switch (request.shape.arm) {
+    case Arm::dense:
+      break;
+    case Arm::super_class:
+    case Arm::oracle:  // its router learns too, though nobody asks it, so that it can be compared
+      router.super_classes = request.super_classes;
+      router.super_class_weight = request.lambda;
+      router.routing =
+          request.shape.arm == Arm::oracle ? moevit::ImageRouting::super_class : moevit::ImageRouting::learned;
+      break;
+    case Arm::end_to_end:
+      router.losses.importance = request.balance;
+      break;
+    case Arm::random:
+      router.routing = moevit::ImageRouting::random;
+      break;
+    case Arm::per_token:  // V-MoE's recipe
+      router.noise_std = 1;
+      router.losses.importance = router.losses.load = request.balance;
+      break;
+  }
+  return router;
 }
 
 ArmResult train_arm(Images images, const ArmRequest& request, const StudyImages& data,

@@ -14,31 +14,7 @@
 namespace examples::mobile {
 
 /// What the arm's router does and learns from.
-inline moevit::RouterTraining router_training(const ArmRequest& request) {
-  moevit::RouterTraining router;
-  switch (request.shape.arm) {
-    case Arm::dense:
-      break;
-    case Arm::super_class:
-    case Arm::oracle:  // its router learns too, though nobody asks it, so that it can be compared
-      router.super_classes = request.super_classes;
-      router.super_class_weight = request.lambda;
-      router.routing =
-          request.shape.arm == Arm::oracle ? moevit::ImageRouting::super_class : moevit::ImageRouting::learned;
-      break;
-    case Arm::end_to_end:
-      router.losses.importance = request.balance;
-      break;
-    case Arm::random:
-      router.routing = moevit::ImageRouting::random;
-      break;
-    case Arm::per_token:  // V-MoE's recipe
-      router.noise_std = 1;
-      router.losses.importance = router.losses.load = request.balance;
-      break;
-  }
-  return router;
-}
+moevit::RouterTraining router_training(const ArmRequest& request);
 
 /// Weights to begin with.
 template <Images images, class Net>

@@ -45,7 +45,8 @@ moevit::Fingerprint settings_of(const StudyOptions& options) {
   moevit::TrainerOptions training = options.training;
   training.seed = 0;
   moevit::Fingerprint settings = moevit::fingerprint(training);
-  for (const char* decided_per_arm : {"steps", "schedule steps", "warm-up", "seed"}) settings.erase(decided_per_arm);
+  for (const char* decided_per_arm : {"steps", "schedule steps", "warm-up", "seed", "importance loss", "load loss",
+                                      "router noise", "super-classes", "super-class loss", "image routing"}) settings.erase(decided_per_arm);
   settings["epochs"] = std::to_string(options.epochs);
   settings["epochs, upcycled"] = std::to_string(options.upcycled_epochs);
   settings["learning rate, upcycled"] = std::to_string(options.upcycled_rate);
