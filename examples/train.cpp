@@ -1,4 +1,4 @@
-/// Trains a small ViT, V-MoE or Mobile V-MoE from scratch and goes on where it was interrupted.
+/// Trains a small ViT, V-MoE or Mobile V-MoE and goes on where it was interrupted.
 #include "common/models.hpp"
 #include "common/program.hpp"
 #include "common/train_flags.hpp"
@@ -35,15 +35,26 @@ std::unique_ptr<moevit::Dataset> open_images(const examples::TrainFlags& flags) 
   }
 }
 
+/// Sets the first weights. They belong to what the run depends on, so its notes tell them from others.
+template <class Net>
+void start(Net& net, const examples::TrainFlags& flags, moevit::TrainerOptions& options) {
+  moevit::initialise(net.parameters(), {.seed = flags.seed, .experts = flags.experts});
+  if (flags.start.empty()) return;
+  moevit::load(net, flags.start);
+  options.notes["start"] = moevit::detail::checksum(std::as_const(net).parameters());
+}
+
 template <class Net>
 int train(const examples::TrainFlags& flags) {
   Net net;
-  moevit::initialise(net.parameters(), {.seed = flags.seed, .experts = flags.experts});
+  moevit::TrainerOptions options = flags.options();
+  start(net, flags, options);
   const std::unique_ptr<moevit::Dataset> files = open_images(flags);
-  net.set_class_names(files->class_names().empty() ? flags.class_names : files->class_names());
+  const std::vector<std::string>& names = files->class_names().empty() ? flags.class_names : files->class_names();
+  if (!names.empty() || flags.start.empty()) net.set_class_names(names);
   moevit::ThreadPool pool(flags.threads);
   const moevit::MemoryDataset images(*files, net.preprocessing(), moevit::ExecutorRef(pool));
-  moevit::Trainer trainer(net, {images, moevit::validation_split(images, flags.validation)}, flags.options());
+  moevit::Trainer trainer(net, {images, moevit::validation_split(images, flags.validation)}, options);
   moevit::ProgressBar bar;
   const moevit::TrainingResult result = trainer.run(bar);
   std::printf("%s: weights after step %td\n", trainer.files().weights().string().c_str(), result.step);
@@ -59,6 +70,12 @@ int train_any(const examples::TrainFlags& flags) {
   const bool grey = flags.images == ImageKind::grey28;
   if (flags.model == ModelKind::vit)
     return grey ? train<examples::FashionVit>(flags) : train<examples::CifarVit>(flags);
+  if (flags.model == ModelKind::upcycled)
+    return grey ? train<examples::FashionUpcycled>(flags) : train<examples::CifarUpcycled>(flags);
+  if (flags.model == ModelKind::vmoe4) {
+    if (grey) moevit::fail("--model vmoe4: takes --images 32x32x3 only");
+    return train<examples::CifarVMoe4>(flags);
+  }
   if (flags.model == ModelKind::vmoe)
     return grey ? train<examples::FashionVMoe>(flags) : train<examples::CifarVMoe>(flags);
   return grey ? train<examples::FashionMobileVMoe>(flags) : train<examples::CifarMobileVMoe>(flags);

@@ -33,7 +33,7 @@ struct FashionMobileVMoe
   }
 };
 
-/// The models above, this one and the next three are what `train` trains from scratch.
+/// The models above, this one and all down to CifarVMoe4 are what `train` trains.
 struct FashionVit : moevit::Vit<fashion_vit> {
   FashionVit() {
     set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.2860f}, .deviation = {0.3530f}});
@@ -58,6 +58,30 @@ struct CifarVMoe
 struct CifarMobileVMoe
     : moevit::MobileVMoe<cifar_vit, moevit::MoeConfig{.experts = 5, .selected = 1, .placement = moevit::last(2)}> {
   CifarMobileVMoe() { set_preprocessing(cifar_preprocessing); }
+};
+
+/// As the V-MoEs above, with gates that are renormalised, so that the experts that `upcycle` makes of a dense MLP
+/// compute what it does.
+struct FashionUpcycled
+    : moevit::VMoe<fashion_vit,
+                   moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::every(2), .renormalise = true}> {
+  FashionUpcycled() {
+    set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.2860f}, .deviation = {0.3530f}});
+  }
+};
+struct CifarUpcycled
+    : moevit::VMoe<cifar_vit, moevit::MoeConfig{
+                                  .experts = 8, .selected = 2, .placement = moevit::last_odd(2), .renormalise = true}> {
+  CifarUpcycled() { set_preprocessing(cifar_preprocessing); }
+};
+
+/// For studies of the experts' capacity: four sparse blocks, 64 patches and a class token.
+struct CifarVMoe4
+    : moevit::VMoe<
+          moevit::VitConfig{
+              .image = 32, .patch = 4, .channels = 3, .dim = 64, .depth = 8, .heads = 4, .hidden = 128, .classes = 10},
+          moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::every(2)}> {
+  CifarVMoe4() { set_preprocessing(cifar_preprocessing); }
 };
 
 /// A dense ViT for MNIST with the names of lucidrains/vit-pytorch.
@@ -91,7 +115,7 @@ struct DeitTiny : moevit::Vit<moevit::VitConfig{.image = 224,
   }
 };
 
-using KnownModels =
-    std::tuple<FashionVMoe, FashionMobileVMoe, MnistVit, DeitTiny, FashionVit, CifarVit, CifarVMoe, CifarMobileVMoe>;
+using KnownModels = std::tuple<FashionVMoe, FashionMobileVMoe, MnistVit, DeitTiny, FashionVit, CifarVit, CifarVMoe,
+                               CifarMobileVMoe, FashionUpcycled, CifarUpcycled, CifarVMoe4>;
 
 }  // namespace examples

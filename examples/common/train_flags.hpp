@@ -15,13 +15,14 @@
 
 namespace examples {
 
-enum class ModelKind { vit, vmoe, mobile };
+enum class ModelKind { vit, vmoe, mobile, upcycled, vmoe4 };
 enum class ImageKind { grey28, colour32 };
 
 struct TrainFlags {
   std::string data;
   std::string output;
   std::string split = "train";
+  std::string start;  // weights to begin with; empty: from scratch
   bool whole = false;
   double validation = 0.1;
   std::vector<std::string> class_names;
@@ -80,11 +81,20 @@ struct TrainFlags {
     app.add_option("--validation", validation, "Share of each class that is held out for validation")
         ->capture_default_str()
         ->check(CLI::Range(0., 0.9));
+    app.add_option("--start", start,
+                   "Weights of the same model to begin with instead of random ones, e.g. what upcycle wrote; the "
+                   "optimiser begins anew");
     app.add_option("--class-names", class_names, "Names of the classes, with commas, where the data set has none")
         ->delimiter(',');
     add_choice<ModelKind>(app, "--model", model,
-                          {{"vit", ModelKind::vit}, {"vmoe", ModelKind::vmoe}, {"mobile", ModelKind::mobile}}, "vmoe",
-                          "vit, vmoe or mobile (Mobile V-MoE)");
+                          {{"vit", ModelKind::vit},
+                           {"vmoe", ModelKind::vmoe},
+                           {"mobile", ModelKind::mobile},
+                           {"upcycled", ModelKind::upcycled},
+                           {"vmoe4", ModelKind::vmoe4}},
+                          "vmoe",
+                          "vit, vmoe, mobile (Mobile V-MoE), upcycled (vmoe with renormalised gates) or vmoe4 (four "
+                          "sparse blocks of eight, 32x32x3)");
     add_choice<ImageKind>(app, "--images", images, {{"28x28x1", ImageKind::grey28}, {"32x32x3", ImageKind::colour32}},
                           "28x28x1", "What images become: 28x28x1 or 32x32x3");
   }

@@ -4,11 +4,11 @@
 using namespace moevit::test;
 
 namespace {
-const std::vector<std::string> programs{MOEVIT_CLASSIFY_PROGRAM,       MOEVIT_INSPECT_PROGRAM,
-                                        MOEVIT_ROUTING_REPORT_PROGRAM, MOEVIT_OWN_ROUTER_PROGRAM,
-                                        MOEVIT_TO_MOEVIT_PROGRAM,      MOEVIT_TRAIN_PROGRAM,
+const std::vector<std::string> programs{
+    MOEVIT_CLASSIFY_PROGRAM,    MOEVIT_INSPECT_PROGRAM, MOEVIT_ROUTING_REPORT_PROGRAM, MOEVIT_OWN_ROUTER_PROGRAM,
+    MOEVIT_TO_MOEVIT_PROGRAM,   MOEVIT_TRAIN_PROGRAM,   MOEVIT_UPCYCLE_PROGRAM,        MOEVIT_ADAPTIVE_COMPUTE_PROGRAM,
 #ifdef MOEVIT_TBB_EXECUTOR_PROGRAM
-                                        MOEVIT_TBB_EXECUTOR_PROGRAM
+    MOEVIT_TBB_EXECUTOR_PROGRAM
 #endif
 };
 }  // namespace

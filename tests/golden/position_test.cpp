@@ -2,6 +2,7 @@
 #include "golden/manifest.hpp"
 
 #include <moevit/io/resize_positions.hpp>
+#include <moevit/train/transfer.hpp>
 
 #include <array>
 #include <string>
@@ -20,6 +21,33 @@ TEST_CASE("golden: posembed_zoom") {
     resize_positions(PositionResampling::zoom, golden.floats("inputs/source"), source, y, target,
                      golden.config.at("dim"));
     expect_close(golden, "outputs/y", y);
+    ++run;
+  }
+  expect_all_run("posembed_zoom", run);
+}
+
+TEST_CASE("golden: transfer resizes positions as the authors' fine-tuning does") {
+  std::size_t run = 0;
+  for (const GoldenCase& golden : cases_of("posembed_zoom")) {
+    const auto vit_of = [&](const std::string& side) {
+      return VitConfig{.image = golden.config.at(side + "_grid"),
+                       .patch = 1,
+                       .dim = golden.config.at("dim"),
+                       .head = golden.config.at(side + "_has_token").get<bool>() ? Head::class_token : Head::mean};
+    };
+    const VitConfig from = vit_of("source"), to = vit_of("target");
+    std::vector<float> source = golden.floats("inputs/source"), target = golden.floats("inputs/target");
+    const auto table = [](auto* values, const VitConfig& vit) {
+      return BasicParameter<std::remove_pointer_t<decltype(values)>>{"position_embedding",
+                                                                     {vit.tokens(), vit.dim},
+                                                                     Role::embedding,
+                                                                     {values},
+                                                                     {.rows = vit.tokens(), .cols = vit.dim}};
+    };
+    const ConstParameter trained = table(static_cast<const float*>(source.data()), from);
+    const Parameter ours = table(target.data(), to);
+    transfer(std::span(&trained, 1), from, std::span(&ours, 1), to);
+    expect_close(golden, "outputs/y", target);
     ++run;
   }
   expect_all_run("posembed_zoom", run);

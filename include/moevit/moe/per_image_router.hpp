@@ -39,6 +39,21 @@ inline void assign_images(ConstMatrixView gates, Index tokens_per_image, const R
   plan.finish_images(tokens_per_image);
 }
 
+/// Gates that send every image to its expert: 1 there and 0 elsewhere. gates: images x E. Throws Error when `assigned`
+/// is not one expert per image, or k is not 1.
+inline void assign_gates(std::span<const std::int32_t> assigned, Index selected, MatrixView gates) {
+  if (std::ssize(assigned) != gates.rows())
+    fail("assigned experts: expected one for each of ", gates.rows(), " images, found ", assigned.size());
+  if (selected != 1) fail("assigned experts: expected 1 selected expert, found ", selected);
+  std::fill_n(gates.data(), gates.size(), 0.f);
+  for (Index image = 0; image < gates.rows(); ++image) {
+    const std::int32_t expert = assigned[static_cast<std::size_t>(image)];
+    if (expert < 0 || expert >= gates.cols())
+      fail("assigned experts: image ", image, ": expected an expert from 0 to ", gates.cols() - 1, ", found ", expert);
+    gates(image, expert) = 1.f;
+  }
+}
+
 /// logits = r W + b, r the mean over an image's tokens or its first token; gates = softmax; the k largest.
 /// It reads the residual stream that enters the first sparse block, without a norm. Source: Daxberger et al. 2023.
 template <Index dim_, Index experts_, RouterInput input = RouterInput::mean>
@@ -64,6 +79,8 @@ class PerImageRouter {
       router_logits(pooled, layer_.kernel(), layer_.bias(), routing.logits(), request.workspace);
     softmax_gates(routing.logits(), routing.gates(), request.workspace);
     check_gates(routing.gates(), request.block);
+    if (!request.options.assigned.empty())
+      assign_gates(request.options.assigned, request.options.selected, routing.gates());
     assign_images(routing.gates(), request.tokens_per_image, request.options, routing.plan, routing.scratch);
   }
 

@@ -3,6 +3,7 @@
 
 #include <moevit/io/safetensors.hpp>
 #include <moevit/io/safetensors_writer.hpp>
+#include <moevit/train/checksum.hpp>
 #include <moevit/train/training_state.hpp>
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -25,30 +25,6 @@ namespace moevit {
 namespace detail {
 
 inline constexpr const char* checkpoint_version = "1";
-
-/// A sum over names, shapes and bytes that changes with every bit.
-class Checksum {
- public:
-  void add(std::span<const std::byte> bytes) {
-    std::size_t i = 0;
-    for (; i + 8 <= bytes.size(); i += 8) {
-      std::uint64_t word = 0;
-      std::memcpy(&word, bytes.data() + i, 8);
-      sum_ = mix_bits(sum_ ^ word);
-    }
-    for (; i < bytes.size(); ++i) sum_ = mix_bits(sum_ ^ std::to_integer<std::uint64_t>(bytes[i]));
-    sum_ = mix_bits(sum_ ^ bytes.size());
-  }
-  void add(std::string_view text) { add(std::as_bytes(std::span(text.data(), text.size()))); }
-  void add(const TensorFile::Metadata& metadata) {
-    for (const auto& [name, value] : metadata)
-      if (name != "checksum") add(name), add(value);
-  }
-  std::string text() const { return std::to_string(sum_); }
-
- private:
-  std::uint64_t sum_ = 0;
-};
 
 inline std::string to_text(double value) {
   char text[40];
@@ -175,6 +151,43 @@ inline void read_checkpoint(const std::filesystem::path& path, TrainingState& st
   detail::each_checkpoint_tensor(
       state, [&](const std::string& name, const Shape&, auto, auto write) { write(file.floats(name)); });
   state.take_progress(progress);
+}
+
+namespace detail {
+
+inline constexpr const char* earlier_steps_option = "optimizer steps before";
+
+/// Adds the state that an optimiser starts with to what a run depends on.
+inline void add_optimizer_start(const OptimizerState& state, Fingerprint& print) {
+  Checksum sum;
+  for (const auto& [name, values] : state.tensors) sum.add(name), sum.add(std::as_bytes(std::span(values)));
+  print[earlier_steps_option] = to_text(state.steps);
+  print["optimizer state before"] = sum.text();
+}
+
+}  // namespace detail
+
+/// The optimiser's state in a checkpoint, of a model and options that need not be known. Throws Error naming the file
+/// when it is no checkpoint, and the tensor that has a value which is not finite.
+inline OptimizerState read_optimizer_state(const std::filesystem::path& path) {
+  const TensorFile file = read_safetensors(path);
+  if (detail::metadata_at(file, "moevit.checkpoint") != detail::checkpoint_version)
+    fail(path.string(), ": was written by another version of this library");
+  OptimizerState state;
+  detail::from_text(detail::metadata_at(file, "progress.step"), state.steps);
+  const std::string earlier = std::string("option.") + detail::earlier_steps_option;
+  if (const auto found = file.metadata().find(earlier); found != file.metadata().end()) {
+    Index steps = 0;
+    detail::from_text(found->second, steps);
+    state.steps += steps;
+  }
+  for (const StoredTensor& tensor : file.tensors()) {
+    if (tensor.name.starts_with("parameters.") || tensor.name.starts_with("average.")) continue;
+    std::vector<float> values = file.floats(tensor.name);
+    detail::require_finite_values(tensor.name, values);
+    state.tensors.emplace(tensor.name, std::move(values));
+  }
+  return state;
 }
 
 }  // namespace moevit

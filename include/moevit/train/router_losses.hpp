@@ -26,6 +26,8 @@ class RouterLosses {
         experts_(model.moe.experts),
         members_(model.moe.members) {
     check_weights();
+    if (options_.routing != ImageRouting::learned && model.family != ModelFamily::mobile_vmoe)
+      fail("image routing: expected a Mobile V-MoE, whose router decides once per image");
     if (options_.super_classes.empty()) return;
     if (model.family != ModelFamily::mobile_vmoe)
       fail("super-classes: expected a Mobile V-MoE, whose router decides once per image");

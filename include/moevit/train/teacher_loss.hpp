@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/core/finite.hpp>
+#include <moevit/moe/loss_gradients.hpp>
 #include <moevit/train/classification_losses.hpp>
 
 #include <algorithm>
@@ -71,6 +72,59 @@ inline double teacher_loss(ConstMatrixView student, ConstMatrixView teacher, Mat
 inline double add_teacher_loss(ConstMatrixView student, ConstMatrixView teacher, double weight, MatrixView d_student,
                                const TeacherLossOptions& options = {}) {
   return detail::teacher_loss_of(student, teacher, options, {.matrix = &d_student, .weight = weight, .is_sum = true});
+}
+
+/// What a teacher's router learns by itself: to use all experts, and to be sure. A weight of 0 leaves its loss out.
+struct TeacherRouterWeights {
+  double balance = 0.005;  ///< of (std / mean)^2 over the experts of the summed gates
+  double entropy = 0.005;  ///< of the mean entropy of a token's gates
+};
+
+namespace detail {
+
+/// Mean over tokens of the entropy of softmax(logits); adds weight * gradient to d_logits.
+inline double add_entropy_gradient(ConstMatrixView logits, double weight, MatrixView d_logits) {
+  std::vector<double> gates(static_cast<std::size_t>(logits.cols()));
+  const double share = 1. / static_cast<double>(logits.rows());
+  double sum = 0;
+  for (Index token = 0; token < logits.rows(); ++token) {
+    const float* row = logits.row_data(token);
+    const double log_sum = softmax_in_double(row, 1., gates);
+    double entropy = 0;
+    for (std::size_t i = 0; i < gates.size(); ++i) entropy -= gates[i] * (static_cast<double>(row[i]) - log_sum);
+    for (std::size_t i = 0; i < gates.size(); ++i)
+      add_to(d_logits.row_data(token)[i],
+             -weight * share * gates[i] * (static_cast<double>(row[i]) - log_sum + entropy));
+    sum += entropy;
+  }
+  return sum * share;
+}
+
+/// (std / mean)^2 over the experts of the summed gates; adds weight * gradient to d_logits.
+inline double add_balance_gradient(ConstMatrixView logits, double weight, MatrixView d_logits) {
+  std::vector<double> gates(static_cast<std::size_t>(logits.cols())), sums(gates.size(), 0.);
+  for (Index token = 0; token < logits.rows(); ++token) {
+    softmax_in_double(logits.row_data(token), 1., gates);
+    for (std::size_t i = 0; i < gates.size(); ++i) sums[i] += gates[i];
+  }
+  add_importance_gradient(logits, weight, d_logits);
+  return squared_variation(sums);
+}
+
+}  // namespace detail
+
+/// The weighted loss of a teacher's router over all tokens; logits are tokens x experts, at least one of each. Adds its
+/// gradient to d_logits. Throws Error naming the token when a logit is not finite, and when shapes differ. Source: Kada
+/// et al. 2026, which minimises the entropy.
+inline double add_teacher_router_loss(ConstMatrixView logits, const TeacherRouterWeights& weights,
+                                      MatrixView d_logits) {
+  require_finite("teacher's logits", logits);
+  require_same_shape("gradient of the teacher router's loss", logits, d_logits);
+  if (logits.size() == 0) fail("teacher router's loss: expected at least 1 token and 1 expert, found none");
+  double loss = 0;
+  if (weights.balance > 0) loss += weights.balance * detail::add_balance_gradient(logits, weights.balance, d_logits);
+  if (weights.entropy > 0) loss += weights.entropy * detail::add_entropy_gradient(logits, weights.entropy, d_logits);
+  return loss;
 }
 
 }  // namespace moevit

@@ -31,8 +31,8 @@ class Trainer {
         options_(completed(std::move(options))),
         data_(checked(std::move(data))),
         record_(options_.folder),
-        state_(net.parameters(), options_),
         pass_(net, options_),
+        state_(pass_.trained(net), options_),
         loader_(data_.dataset, data_.split.training, net.preprocessing(), options_.loader) {
     if (!data_.dataset.class_names().empty()) net.set_class_names(data_.dataset.class_names());
     if (!data_.split.validation.empty())
@@ -49,6 +49,17 @@ class Trainer {
   const TrainingFiles& files() const { return record_.files(); }
   /// Parameters, optimiser and progress.
   const TrainingState& state() const { return state_; }
+
+  /// A copy of the optimiser's state.
+  OptimizerState optimizer_state() { return state_.optimizer_state(); }
+  /// Starts the optimiser with what another run's remembers, e.g. that of a dense model, see upcycled(). Before run();
+  /// a run that is to be resumed needs the same call again, as the checkpoint tells by its fingerprint. Throws Error
+  /// when it does not fit this model and kind of optimiser.
+  void start_optimizer(const OptimizerState& state) {
+    if (record_.checkpoint_step() >= 0) fail("training: the optimiser's start must be set before the run begins");
+    state_.start_optimizer(state);
+    detail::add_optimizer_start(state, print_);
+  }
 
   /// Trains to the end. Afterwards the net has the final weights, those of the average if there is one. Throws Error
   /// that names the step, the reason, the place of numbers that are not finite, and the last good checkpoint.
@@ -146,7 +157,7 @@ class Trainer {
       save(net_, files().best());
     }
     state_.swap_average();
-    const EvaluationEntry entry{now.step, found.loss, found.accuracy, is_best};
+    const EvaluationEntry entry{now.step, found.loss, found.accuracy, is_best, found.router_accuracy};
     record_.add(entry);
     record_.write_curves();
     monitor.evaluated(entry);
@@ -186,8 +197,8 @@ class Trainer {
   TrainerOptions options_;
   TrainingData data_;
   TrainingRecord record_;
-  TrainingState state_;
   TrainingPass<Net> pass_;
+  TrainingState state_;
   Loader loader_;
   std::optional<Loader> validation_;
   Fingerprint print_;

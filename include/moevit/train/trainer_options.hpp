@@ -8,6 +8,7 @@
 #include <moevit/moe/routing_options.hpp>
 #include <moevit/train/averaging.hpp>
 #include <moevit/train/batch_maker.hpp>
+#include <moevit/train/router_teacher.hpp>
 #include <moevit/train/schedule.hpp>
 
 #include <cstdint>
@@ -53,6 +54,13 @@ struct OptimizerOptions {
   DecayedParameters decays = DecayedParameters::kernels_but_routers;
 };
 
+/// Who chooses the expert of an image in a Mobile V-MoE; all but the first are ablations.
+enum class ImageRouting : unsigned char {
+  learned,      ///< the router
+  super_class,  ///< the true super-class of the image, which nobody knows outside of experiments
+  random        ///< an expert of its own at random, always the same
+};
+
 /// What the routers of a model do while it is trained; the model's own options decide the rest and all evaluations.
 struct RouterTraining {
   double noise_std = 0;               ///< V-MoE's noise, see RoutingOptions; V-MoE trains with 1
@@ -63,6 +71,8 @@ struct RouterTraining {
   /// weight. Empty: no such loss.
   std::vector<std::int32_t> super_classes = {};
   double super_class_weight = 0.3;
+  ImageRouting routing = ImageRouting::learned;  ///< in training and in evaluations
+  RoutingGuidance guidance = {};                 ///< by a dense teacher
 };
 
 /// Names and values of what a run depends on, so that a checkpoint can tell when it is another run's.
@@ -112,7 +122,7 @@ requires std::is_enum_v<Enum> std::string exact_text(Enum value) { return std::t
 template <class T>
 std::string exact_list(const std::vector<T>& values) {
   std::string text;
-  for (const T& value : values) text += (text.empty() ? "" : " ") + std::to_string(static_cast<int>(value));
+  for (const T& value : values) text.append(text.empty() ? "" : " ").append(std::to_string(static_cast<int>(value)));
   return text;
 }
 
@@ -153,6 +163,15 @@ inline void add_optimizer(const OptimizerOptions& optimizer, Fingerprint& print)
   print["decayed parameters"] = exact_text(optimizer.decays);
 }
 
+inline void add_guidance(const RoutingGuidance& guidance, Fingerprint& print) {
+  if (guidance.steps == GuidedSteps::none) return;
+  print["guided steps"] = exact_text(guidance.steps);
+  print["guidance"] = exact_text(guidance.weight);
+  print["teacher router balance"] = exact_text(guidance.teacher_losses.balance);
+  print["teacher router entropy"] = exact_text(guidance.teacher_losses.entropy);
+  print["teacher"] = guidance.teacher ? guidance.teacher->identity() : "none";
+}
+
 inline void add_drop(const DropRates& rates, Fingerprint& print) {
   print["dropout"] = exact_text(rates.dropout);
   print["expert dropout"] = exact_text(rates.expert_dropout);
@@ -169,6 +188,8 @@ inline void add_router(const RouterTraining& router, Fingerprint& print) {
   print["z-loss"] = exact_text(router.losses.z);
   print["super-classes"] = exact_list(router.super_classes);
   print["super-class loss"] = exact_text(router.super_class_weight);
+  print["image routing"] = exact_text(router.routing);
+  add_guidance(router.guidance, print);
 }
 
 }  // namespace detail

@@ -30,7 +30,7 @@ struct TrainingEntry {
   Index epoch = 0;  ///< of the step, from 0
   double loss = 0;  ///< of the classifier
   double auxiliary = 0;
-  double router = 0;  ///< of the super-classes
+  double router = 0;  ///< of the super-classes, or of a teacher's routers
   double learning_rate = 0;
   double gradient_norm = 0;  ///< before clipping
 };
@@ -41,6 +41,7 @@ struct EvaluationEntry {
   double loss = 0;
   double accuracy = 0;
   bool is_best = false;
+  double router_accuracy = 0;  ///< see Evaluation
 };
 
 inline std::string to_json_line(const TrainingEntry& entry) {
@@ -55,8 +56,10 @@ inline std::string to_json_line(const TrainingEntry& entry) {
 inline std::string to_json_line(const EvaluationEntry& entry) {
   char text[200];
   std::snprintf(text, sizeof text,
-                "{\"step\":%lld,\"validation_loss\":%.9g,\"validation_accuracy\":%.9g,\"best\":%s}\n",
-                static_cast<long long>(entry.step), entry.loss, entry.accuracy, entry.is_best ? "true" : "false");
+                "{\"step\":%lld,\"validation_loss\":%.9g,\"validation_accuracy\":%.9g,\"router_accuracy\":%.9g,"
+                "\"best\":%s}\n",
+                static_cast<long long>(entry.step), entry.loss, entry.accuracy, entry.router_accuracy,
+                entry.is_best ? "true" : "false");
   return text;
 }
 
@@ -130,7 +133,8 @@ inline void add_line(const std::string& text, TrainingHistory& history) {
                                 at("router_loss"), at("learning_rate"), at("gradient_norm")});
   else
     history.evaluations.push_back(
-        {step, at("validation_loss"), at("validation_accuracy"), line.at("best").front().boolean});
+        {step, at("validation_loss"), at("validation_accuracy"), line.at("best").front().boolean,
+         at("router_accuracy")});
 }
 
 }  // namespace detail

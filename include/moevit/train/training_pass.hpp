@@ -3,17 +3,20 @@
 
 #include <moevit/models/backpropagation.hpp>
 #include <moevit/moe/noise.hpp>
-#include <moevit/train/accuracy.hpp>
+#include <moevit/train/evaluation.hpp>
+#include <moevit/train/image_experts.hpp>
 #include <moevit/train/loader.hpp>
 #include <moevit/train/member_outputs.hpp>
 #include <moevit/train/mixup.hpp>
 #include <moevit/train/parameter_runs.hpp>
+#include <moevit/train/router_guidance.hpp>
 #include <moevit/train/router_losses.hpp>
 #include <moevit/train/targets.hpp>
 #include <moevit/train/trainer_options.hpp>
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -26,12 +29,7 @@ namespace moevit {
 struct StepLosses {
   double loss = 0;       ///< mean cross-entropy of the classifier
   double auxiliary = 0;  ///< weighted sum over the sparse blocks
-  double router = 0;     ///< mean cross-entropy of the super-classes
-};
-
-struct Evaluation {
-  double loss = 0;
-  double accuracy = 0;
+  double router = 0;     ///< mean cross-entropy of the super-classes, or divergence from a teacher's routers
 };
 
 /// Gradients of batches, and evaluations, of one model type. The members of an ensemble learn by the mean of their
@@ -49,7 +47,8 @@ class TrainingPass {
         evaluation_routing_(run_.context().routing),
         noise_(options.seed),
         gradient_list_(gradients_.parameters()),
-        router_losses_(net.description(), options.router) {
+        router_losses_(net.description(), options.router),
+        experts_(options.router.routing, options.router.super_classes, Net::moe.experts, options.seed) {
     const auto values = static_cast<std::size_t>(options.loader.batch * classes);
     targets_.resize(values);
     for (auto* list : {&outputs_, &d_outputs_, &member_targets_}) list->resize(values * members);
@@ -58,15 +57,27 @@ class TrainingPass {
     routing.noise = &noise_;
     routing.aligned_gradients = options.router.aligned_gradients;
     if (options.router.capacity_ratio != unlimited) routing.capacity_ratio = options.router.capacity_ratio;
-    run_.add_losses = [this](int, const Routing& routes, MatrixView d_logits) {
+    if (options.router.guidance.steps != GuidedSteps::none) {
+      guidance_.emplace(net.description(), net.preprocessing(), options);
+      for (const Parameter& gradient : guidance_->gradients()) gradient_list_.push_back(gradient);
+    }
+    run_.add_losses = [this](int block, const Routing& routes, MatrixView d_logits) {
       router_losses_.add(routes, run_.context().routing, images_.size() / Net::config.image_values(),
                          Net::config.tokens(), d_logits);
+      if (guidance_) guidance_->add(block, routes.logits(), d_logits);
     };
   }
   TrainingPass(const TrainingPass&) = delete;
 
   GaussianNoise& noise() { return noise_; }
   const std::vector<Parameter>& gradients() const { return gradient_list_; }
+  /// What is trained: the parameters of the net, and those of a teacher's routers if there is one.
+  std::vector<Parameter> trained(Net& net) {
+    std::vector<Parameter> parameters = net.parameters();
+    if (guidance_)
+      for (const Parameter& parameter : guidance_->parameters()) parameters.push_back(parameter);
+    return parameters;
+  }
 
   /// Assigns the gradients of a batch, of step `step` from 0. Throws Error when something is not finite.
   StepLosses compute(const Net& net, const Batch& batch, Index step) {
@@ -75,36 +86,26 @@ class TrainingPass {
     const Index images = batch.images.rows(), rows = images * members;
     const auto outputs = static_cast<std::size_t>(rows * classes);
     run_.drop = {.rates = options_.drop, .seed = options_.seed, .step = step};
+    run_.context().routing.assigned = experts_.assign(batch.numbers, targets_of(images));
     run_.forward(net, images_, std::span(outputs_).first(outputs));
     router_losses_.start(targets_of(images));
+    if (guidance_) guidance_->start(images_, step);
     smooth(std::span(targets_).first(outputs / members));
     const MatrixView member_targets(member_targets_.data(), rows, classes);
     repeat_for_members(targets_of(images), members, member_targets);
     const double loss = softmax_cross_entropy({outputs_.data(), rows, classes}, ConstMatrixView(member_targets),
                                               MatrixView(d_outputs_.data(), rows, classes));
     run_.backward(net, std::span(d_outputs_).first(outputs), gradients_);
-    return {loss, router_losses_.auxiliary(), router_losses_.router()};
+    return {loss, router_losses_.auxiliary(), router_losses_.router() + (guidance_ ? guidance_->loss() : 0.)};
   }
 
-  /// Loss and accuracy over one epoch of a loader, without noise and with the model's own capacity.
+  /// One epoch of a loader, without noise and with the model's own capacity.
   Evaluation evaluate(const Net& net, Loader& loader) {
     Context& context = run_.context();
     const RoutingOptions training = std::exchange(context.routing, evaluation_routing_);
-    Evaluation result;
-    Index images = 0, correct = 0;
-    for (Index step = 0; step < loader.steps_per_epoch(); ++step) {
-      const Batch batch = loader.next();
-      const Index count = batch.images.rows();
-      images_ = {batch.images.data(), static_cast<std::size_t>(batch.images.size())};
-      net.forward(images_, std::span(outputs_).first(static_cast<std::size_t>(count * members * classes)), context);
-      const ConstMatrixView logits = predictions(count);
-      result.loss += static_cast<double>(count) * softmax_cross_entropy(logits, batch.labels);
-      correct += count_correct(logits, batch.labels);
-      images += count;
-    }
+    const RouterTraining& router = options_.router;
+    Evaluation result = moevit::evaluate(net, loader, context, {router.routing, router.super_classes, options_.seed});
     context.routing = training;
-    result.loss /= static_cast<double>(images);
-    result.accuracy = static_cast<double>(correct) / static_cast<double>(images);
     return result;
   }
 
@@ -142,14 +143,6 @@ class TrainingPass {
     }
   };
 
-  /// Logits of the last forward pass, one row for each image.
-  ConstMatrixView predictions(Index images) {
-    const ConstMatrixView logits(outputs_.data(), images * members, classes);
-    if (members == 1) return logits;
-    const MatrixView means(d_outputs_.data(), images, classes);  // which hold nothing between steps
-    mean_of_members(logits, members, means);
-    return means;
-  }
   ConstMatrixView targets_of(Index images) const { return {targets_.data(), images, classes}; }
 
   /// Images and targets without smoothing, mixed if that is wanted.
@@ -181,6 +174,8 @@ class TrainingPass {
   Net gradients_;
   std::vector<Parameter> gradient_list_;
   RouterLosses router_losses_;
+  std::optional<RouterGuidance> guidance_;
+  ImageExperts experts_;
   std::vector<float> outputs_, d_outputs_, targets_, member_targets_, mixed_images_;
   std::span<const float> images_;
 };

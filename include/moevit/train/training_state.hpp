@@ -3,9 +3,11 @@
 
 #include <moevit/train/any_optimizer.hpp>
 #include <moevit/train/averaging.hpp>
+#include <moevit/train/optimizer_state.hpp>
 #include <moevit/train/trainer_options.hpp>
 #include <moevit/train/training_log.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -89,16 +91,52 @@ class TrainingState {
     if (average_) average_->each_state(visit);
   }
 
+  /// A copy of the optimiser's tensors and steps.
+  OptimizerState optimizer_state() {
+    OptimizerState state{.steps = optimizer_.steps()};
+    optimizer_.each_state([&](const std::string& name, std::span<float> values) {
+      state.tensors.emplace(name, std::vector<float>(values.begin(), values.end()));
+    });
+    return state;
+  }
+
+  /// Begins with the state of an optimiser that has taken steps before. Throws Error naming the tensor when it is not
+  /// one of this kind of optimiser for this model; the state is then as it was.
+  void start_optimizer(const OptimizerState& start) {
+    check_start(start);
+    optimizer_.each_state([&](const std::string& name, std::span<float> values) {
+      const std::vector<float>& source = start.tensors.at(name);
+      std::copy(source.begin(), source.end(), values.begin());
+    });
+    earlier_steps_ = start.steps;
+    optimizer_.set_steps(earlier_steps_ + progress.step);
+  }
+
   /// Counters that follow from the step, after progress was read.
   void take_progress(const TrainingProgress& read) {
     progress = read;
-    optimizer_.set_steps(read.step);
+    optimizer_.set_steps(earlier_steps_ + read.step);
     if (average_) average_->set_updates(read.step);
   }
 
  private:
+  void check_start(const OptimizerState& start) {
+    if (start.steps < 0) fail("optimizer state: expected a number of steps from 0 up, found ", start.steps);
+    std::size_t tensors = 0;
+    optimizer_.each_state([&](const std::string& name, std::span<float> values) {
+      ++tensors;
+      const auto found = start.tensors.find(name);
+      if (found == start.tensors.end()) fail("optimizer state: expected a tensor ", name, ", found none of that name");
+      if (found->second.size() != values.size())
+        fail("optimizer state: ", name, ": expected ", values.size(), " values, found ", found->second.size());
+    });
+    if (tensors != start.tensors.size())
+      fail("optimizer state: expected ", tensors, " tensors, found ", start.tensors.size());
+  }
+
   std::vector<Parameter> parameters_;
   AnyOptimizer optimizer_;
+  Index earlier_steps_ = 0;  ///< of the optimiser, before this run
   std::optional<WeightAverage> average_;
 };
 

@@ -1,0 +1,130 @@
+/// What comes out of the study: JSON lines, a text table, charts.
+#pragma once
+
+#include "adaptive/measurer.hpp"
+
+#include <moevit/io/report/curve_panels.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace examples::adaptive {
+
+inline const char* name_of(moevit::Priority priority) {
+  switch (priority) {
+    case moevit::Priority::position:
+      return "position";
+    case moevit::Priority::max_gate:
+      return "max-gate";
+    case moevit::Priority::sum_of_gates:
+      return "sum";
+  }
+  return "";
+}
+
+/// One line, with null for an unlimited capacity.
+inline std::string to_json(const Measurement& measurement) {
+  const Setting& setting = measurement.setting;
+  nlohmann::ordered_json json{{"study", setting.study}, {"capacity", nullptr}};
+  if (setting.capacity != moevit::unlimited) json["capacity"] = setting.capacity;
+  json["priority"] = name_of(setting.priority);
+  json["selected"] = setting.selected;
+  json["random_blocks"] = setting.random;
+  json["images"] = measurement.images;
+  json["correct"] = measurement.correct;
+  json["accuracy"] = measurement.accuracy();
+  json["microseconds_per_image"] = 1e6 * measurement.seconds_per_image;
+  json["expert_rows_per_image"] = measurement.rows_per_image;
+  json["dropped"] = measurement.dropped;
+  return json.dump() + "\n";
+}
+
+/// What a row is about, in a few words.
+inline std::string label_of(const Setting& setting) {
+  if (setting.study == "selected") return "k = " + std::to_string(setting.selected);
+  if (setting.study == "random") {
+    std::string blocks;
+    for (const Index block : setting.random) blocks += (blocks.empty() ? "" : ", ") + std::to_string(block);
+    return blocks.empty() ? "no random router" : "random router in block " + blocks;
+  }
+  if (setting.capacity == moevit::unlimited) return "unlimited";
+  char text[64];
+  std::snprintf(text, sizeof text, "C = %.2f, %s", setting.capacity, name_of(setting.priority));
+  return text;
+}
+
+inline std::string to_table(const std::vector<Measurement>& measurements) {
+  std::string text, study;
+  for (const Measurement& measurement : measurements) {
+    if (measurement.setting.study != study) {
+      text += std::string(study.empty() ? "" : "\n") +
+              "                                          accuracy   us/image   expert rows/image    dropped\n";
+      study = measurement.setting.study;
+    }
+    char line[160];
+    std::snprintf(line, sizeof line, "%-40s %7.2f %%   %8.1f   %17.1f   %6.2f %%\n",
+                  label_of(measurement.setting).c_str(), 100 * measurement.accuracy(),
+                  1e6 * measurement.seconds_per_image, measurement.rows_per_image, 100 * measurement.dropped);
+    text += line;
+  }
+  return text;
+}
+
+/// Points of a study, rising along `place(setting)`, as value(measurement).
+template <class Belongs, class Place, class Value>
+moevit::report::Curve curve_of(const std::vector<Measurement>& measurements, std::string name, std::string look,
+                               Belongs belongs, Place place, Value value) {
+  moevit::report::Curve curve{std::move(name), std::move(look), {}};
+  for (const Measurement& measurement : measurements)
+    if (belongs(measurement.setting)) curve.points.emplace_back(place(measurement.setting), value(measurement));
+  std::sort(curve.points.begin(), curve.points.end());
+  return curve;
+}
+
+/// Accuracy and time against the capacity ratio, accuracy against k.
+inline std::string to_charts(const std::vector<Measurement>& measurements) {
+  using moevit::report::CurvePanel;
+  const auto ratio = [](const Setting& setting) { return setting.capacity; };
+  const auto selected = [](const Setting& setting) { return static_cast<double>(setting.selected); };
+  const auto accuracy = [](const Measurement& measurement) { return measurement.accuracy(); };
+  const auto microseconds = [](const Measurement& measurement) { return 1e6 * measurement.seconds_per_image; };
+  const auto orders = [&](auto value) {
+    std::vector<moevit::report::Curve> curves;
+    const auto add = [&](const char* name, const char* look, moevit::Priority priority) {
+      const auto belongs = [priority](const Setting& setting) {
+        return setting.study == "capacity" && setting.capacity != moevit::unlimited && setting.priority == priority;
+      };
+      curves.push_back(curve_of(measurements, name, look, belongs, ratio, value));
+    };
+    add("position", "first", moevit::Priority::position);
+    add("max gate", "second", moevit::Priority::max_gate);
+    add("sum of gates", "third", moevit::Priority::sum_of_gates);
+    return curves;
+  };
+  const auto last_of = [](const std::vector<moevit::report::Curve>& curves) {
+    double last = 0;
+    for (const auto& curve : curves)
+      for (const auto& point : curve.points) last = std::max(last, point.first);
+    return std::max(last, 1e-3);
+  };
+  std::vector<CurvePanel> panels;
+  const auto add = [&](const char* title, std::vector<moevit::report::Curve> curves) {
+    const double top = 10 + static_cast<double>(panels.size()) * moevit::report::curve_panel_height;
+    const double last = last_of(curves);
+    panels.push_back({top, title, std::move(curves), last});
+  };
+  add("accuracy against the capacity ratio C", orders(accuracy));
+  add("microseconds per image against C", orders(microseconds));
+  add("accuracy against k, nothing dropped",
+      {curve_of(
+          measurements, "k", "first", [](const Setting& setting) { return setting.study == "selected"; }, selected,
+          accuracy)});
+  return moevit::report::curve_file("Accuracy and time of a V-MoE with less and less compute", panels);
+}
+
+}  // namespace examples::adaptive

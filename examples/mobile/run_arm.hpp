@@ -1,0 +1,109 @@
+/// Training and evaluation of one arm's model type; included by the files that compile them.
+#pragma once
+
+#include "mobile/arms.hpp"
+
+#include <moevit/io/weights.hpp>
+#include <moevit/models/counts.hpp>
+#include <moevit/train/initialise.hpp>
+#include <moevit/train/upcycling.hpp>
+
+#include <type_traits>
+
+namespace examples::mobile {
+
+/// What the arm's router does and learns from.
+inline moevit::RouterTraining router_training(const ArmRequest& request) {
+  moevit::RouterTraining router;
+  switch (request.shape.arm) {
+    case Arm::dense:
+      break;
+    case Arm::super_class:
+    case Arm::oracle:  // its router learns too, though nobody asks it, so that it can be compared
+      router.super_classes = request.super_classes;
+      router.super_class_weight = request.lambda;
+      router.routing =
+          request.shape.arm == Arm::oracle ? moevit::ImageRouting::super_class : moevit::ImageRouting::learned;
+      break;
+    case Arm::end_to_end:
+      router.losses.importance = request.balance;
+      break;
+    case Arm::random:
+      router.routing = moevit::ImageRouting::random;
+      break;
+    case Arm::per_token:  // V-MoE's recipe
+      router.noise_std = 1;
+      router.losses.importance = router.losses.load = request.balance;
+      break;
+  }
+  return router;
+}
+
+/// Weights to begin with.
+template <Images images, class Net>
+void start(const ArmRequest& request, Net& net) {
+  moevit::initialise(net.parameters(), {.seed = request.training.seed});
+  if (request.start.empty()) return;
+  DenseVit<images> dense;
+  moevit::load(dense, request.start);
+  if constexpr (std::is_same_v<Net, DenseVit<images>>)
+    net = dense;
+  else
+    moevit::upcycle(dense, net);
+}
+
+template <class Net>
+moevit::Evaluation evaluate_split(const Net& net, const moevit::Dataset& dataset, std::vector<Index> numbers,
+                                  const moevit::EvaluationRouting& routing) {
+  moevit::Context context = net.context({.images = 64});
+  moevit::Loader loader(dataset, std::move(numbers), net.preprocessing(),
+                        {.batch = 64, .order = moevit::BatchOrder::as_given, .last_batch = moevit::LastBatch::kept});
+  return moevit::evaluate(net, loader, context, routing);
+}
+
+/// Images 0 to size - 1.
+inline std::vector<Index> all_of(const moevit::Dataset& dataset) {
+  std::vector<Index> numbers;
+  for (Index image = 0; image < dataset.size(); ++image) numbers.push_back(image);
+  return numbers;
+}
+
+template <Images images, class Net>
+ArmResult run_arm(const ArmRequest& request, const StudyImages& data, moevit::TrainingMonitor& monitor) {
+  Net net;
+  start<images>(request, net);
+  moevit::TrainerOptions options = request.training;
+  options.router = router_training(request);
+  options.notes = {{"arm", name_of(request.shape.arm)}, {"start", request.start.empty() ? "scratch" : "dense"}};
+  moevit::Trainer trainer(net, {data.training, data.split}, options);
+  trainer.run(monitor);
+
+  ArmResult result;
+  result.multiply_adds = moevit::multiply_adds(net.description());
+  result.parameters = moevit::parameter_count(net.description());
+  result.active_parameters = moevit::active_parameters(net.description());
+  const bool is_per_image = net.description().family == moevit::ModelFamily::mobile_vmoe;
+  moevit::EvaluationRouting routing{options.router.routing, {}, options.seed};
+  if (is_per_image) routing.super_classes = request.super_classes;
+  result.validation = evaluate_split(net, data.training, data.split.validation, routing);
+  if (data.test) result.test = evaluate_split(net, *data.test, all_of(*data.test), routing);
+  routing.routing = moevit::ImageRouting::super_class;
+  if (is_per_image && Net::moe.selected == 1)
+    result.oracle_accuracy = evaluate_split(net, data.training, data.split.validation, routing).accuracy;
+  return result;
+}
+
+template <Images images>
+CompiledArm dense_arm() {
+  return {.is_dense = true, .run = run_arm<images, DenseVit<images>>};
+}
+template <Images images, Index experts, Index selected, Index layers>
+CompiledArm per_image_arm() {
+  return {false, true, experts, selected, layers, run_arm<images, PerImageMoe<images, experts, selected, layers>>};
+}
+template <Images images, Index experts, Index selected, Index layers>
+CompiledArm per_patch_arm() {
+  return {false, false, experts, selected, layers, run_arm<images, PerPatchMoe<images, experts, selected, layers>>};
+}
+
+}  // namespace examples::mobile
