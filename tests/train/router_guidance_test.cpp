@@ -174,6 +174,8 @@ TEST_CASE("teachers that do not go with the student are refused") {
   CHECK(contains(refusal(student, finer), "the student's, 2 x 2 and a class token, found 4 x 4 and a class token"));
   CHECK(contains(refusal(student, teacher, -1), "expected weights from 0 up, found -1"));
   CHECK(contains(refusal(std::type_identity<TinyMobile>{}, teacher), "expected a V-MoE with top-k routers"));
+  struct TinyEnsemble : VMoe<tiny, MoeConfig{.experts = 4, .placement = every(2), .members = 2}> {};
+  CHECK(contains(refusal(std::type_identity<TinyEnsemble>{}, teacher), "and no ensemble"));
   CHECK(contains(refusal(std::type_identity<TinyVit>{}, teacher), "expected a V-MoE with top-k routers"));
   teacher.net.set_preprocessing({.height = 8, .width = 8, .channels = 1, .mean = {0.25f}});
   CHECK(contains(refusal(student, teacher), "the teacher takes images of other size or normalisation"));

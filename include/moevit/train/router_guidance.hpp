@@ -83,8 +83,9 @@ class RouterGuidance {
     if (!(options_.weight >= 0) || !(options_.teacher_losses.balance >= 0) || !(options_.teacher_losses.entropy >= 0))
       fail("teacher-guided routing: expected weights from 0 up, found ", options_.weight, ", ",
            options_.teacher_losses.balance, ", ", options_.teacher_losses.entropy);
-    if (student.family != ModelFamily::vmoe || student.moe.router != RouterKind::top_k)
-      fail("teacher-guided routing: expected a V-MoE with top-k routers, which decide for every token");
+    if (student.family != ModelFamily::vmoe || student.moe.router != RouterKind::top_k || student.moe.members > 1)
+      fail(
+          "teacher-guided routing: expected a V-MoE with top-k routers, which decide for every token, and no ensemble");
     const VitConfig &own = student.vit, &other = options_.teacher->config();
     if (own.depth != other.depth)
       fail("teacher-guided routing: expected a teacher of ", own.depth, " blocks as the student's, found ",
