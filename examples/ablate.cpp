@@ -68,13 +68,14 @@ struct Flags {
 
   void add_to(CLI::App& app) {
     study.add_to(app);
-    const std::map<std::string, Table> tables{{"main", Table::main},       {"routing", Table::routing},
-                                              {"experts", Table::experts}, {"layers", Table::layers},
+    const std::map<std::string, Table> tables{{"main", Table::main},         {"routing", Table::routing},
+                                              {"experts", Table::experts},   {"layers", Table::layers},
                                               {"selected", Table::selected}, {"lambda", Table::lambda}};
-    app.add_option("--table", table,
-                   "routing: where the expert comes from; main: of these super-class, random and oracle only; experts: 2 to "
-                   "10, of Tiny ImageNet to 20; layers: 1, 2, 3; selected: k of 1 and 2; lambda: 0, 0.1, 0.3, 1 (experts, "
-                   "layers and selected need a build with -DMOEVIT_ABLATION_MODELS=ON)")
+    app.add_option(
+           "--table", table,
+           "routing: where the expert comes from; main: of these super-class, random and oracle only; experts: 2 to "
+           "10, of Tiny ImageNet to 20; layers: 1, 2, 3; selected: k of 1 and 2; lambda: 0, 0.1, 0.3, 1 (experts, "
+           "layers and selected need a build with -DMOEVIT_ABLATION_MODELS=ON)")
         ->transform(CLI::CheckedTransformer(tables))
         ->default_str("routing");
     app.add_option("--experts,-E", shape.experts, "Experts, where the table does not vary them")

@@ -40,9 +40,7 @@ struct FashionMobileVMoe
 
 /// The models above, this one and all down to CifarVMoe4 are what `train` trains.
 struct FashionVit : moevit::Vit<fashion_vit> {
-  FashionVit() {
-    set_preprocessing(fashion_preprocessing);
-  }
+  FashionVit() { set_preprocessing(fashion_preprocessing); }
 };
 
 inline constexpr moevit::VitConfig cifar_vit{
@@ -65,9 +63,7 @@ struct CifarMobileVMoe
 struct FashionUpcycled
     : moevit::VMoe<fashion_vit,
                    moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::every(2), .renormalise = true}> {
-  FashionUpcycled() {
-    set_preprocessing(fashion_preprocessing);
-  }
+  FashionUpcycled() { set_preprocessing(fashion_preprocessing); }
 };
 struct CifarUpcycled
     : moevit::VMoe<cifar_vit, moevit::MoeConfig{
@@ -122,14 +118,14 @@ using KnownModels = std::tuple<OwnModel>;
 /// The models of the study of Mobile V-MoEs that are worth keeping, of the data sets that it is compiled for.
 template <mobile::Images images, bool compiled>
 using StudyModels =
-    std::conditional_t<compiled, std::tuple<mobile::DenseVit<images>, mobile::UsualMoe<images>>, std::tuple<>>;
+    std::conditional_t<compiled, std::tuple<mobile::DenseVit<images>, mobile::UsualMoe<images> >, std::tuple<> >;
 
 using KnownModels = decltype(std::tuple_cat(
     std::declval<std::tuple<FashionVMoe, FashionMobileVMoe, MnistVit, DeitTiny, FashionVit, CifarVit, CifarVMoe,
-                            CifarMobileVMoe, FashionUpcycled, CifarUpcycled, CifarVMoe4>>(),
-    std::declval<StudyModels<mobile::Images::fashion, mobile::has_fashion>>(),
-    std::declval<StudyModels<mobile::Images::cifar, mobile::has_cifar>>(),
-    std::declval<StudyModels<mobile::Images::tiny_imagenet, mobile::has_tiny_imagenet>>()));
+                            CifarMobileVMoe, FashionUpcycled, CifarUpcycled, CifarVMoe4> >(),
+    std::declval<StudyModels<mobile::Images::fashion, mobile::has_fashion> >(),
+    std::declval<StudyModels<mobile::Images::cifar, mobile::has_cifar> >(),
+    std::declval<StudyModels<mobile::Images::tiny_imagenet, mobile::has_tiny_imagenet> >()));
 #endif
 
 }  // namespace examples

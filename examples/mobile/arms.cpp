@@ -21,8 +21,8 @@ std::vector<CompiledArm> arms_of(Images images) {
 
 bool fits(const CompiledArm& compiled, const Shape& shape) {
   if (compiled.family != family_of(shape.arm)) return false;
-  return shape.arm == Arm::dense || (compiled.experts == shape.experts && compiled.selected == shape.selected &&
-                                     compiled.layers == shape.layers);
+  return shape.arm == Arm::dense ||
+         (compiled.experts == shape.experts && compiled.selected == shape.selected && compiled.layers == shape.layers);
 }
 
 std::string text_of(const CompiledArm& compiled) {

@@ -56,7 +56,8 @@ struct DenseVit : moevit::Vit<shape<images>> {
   DenseVit() { describe_data(images, *this); }
 };
 
-/// Weights of an image's experts: their gates, or their gates divided by the sum over the k chosen, which is 1 for k = 1.
+/// Weights of an image's experts: their gates, or their gates divided by the sum over the k chosen, which is 1 for k
+/// = 1.
 enum class Combine { gates, renormalised };
 
 /// One router per image, k of E experts in the last L blocks.
@@ -72,15 +73,16 @@ struct PerImageMoe
 /// The same with a router of patches in each of these blocks (V-MoE).
 template <Images images, moevit::Index experts, moevit::Index selected, moevit::Index layers>
 struct PerPatchMoe
-    : moevit::VMoe<shape<images>, moevit::MoeConfig{.experts = experts,
-                                                    .selected = selected,
-                                                    .placement = moevit::last(layers)}> {
+    : moevit::VMoe<shape<images>,
+                   moevit::MoeConfig{.experts = experts, .selected = selected, .placement = moevit::last(layers)}> {
   PerPatchMoe() { describe_data(images, *this); }
 };
 
 /// Experts of the main comparison, with k = 1 in the last two blocks.
 template <Images images>
-inline constexpr moevit::Index usual_experts = images == Images::tiny_imagenet ? 10 : images == Images::cifar ? 5 : 3;
+inline constexpr moevit::Index usual_experts = images == Images::tiny_imagenet ? 10
+                                               : images == Images::cifar       ? 5
+                                                                               : 3;
 
 constexpr moevit::Index experts_of(Images images) {
   if (images == Images::fashion) return usual_experts<Images::fashion>;

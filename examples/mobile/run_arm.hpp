@@ -82,7 +82,8 @@ std::vector<CompiledArm> routing_arms() {
   constexpr Index experts = usual_experts<images>;
   return {{.family = Family::dense, .run = run_arm<images, DenseVit<images>>},
           per_image_arm<images, experts, 1, 2>(),
-          {Family::per_image_end_to_end, experts, 1, 2, run_arm<images, PerImageMoe<images, experts, 1, 2, Combine::gates>>},
+          {Family::per_image_end_to_end, experts, 1, 2,
+           run_arm<images, PerImageMoe<images, experts, 1, 2, Combine::gates>>},
           {Family::per_patch, experts, 1, 2, run_arm<images, PerPatchMoe<images, experts, 1, 2>>}};
 }
 

@@ -46,7 +46,8 @@ moevit::Fingerprint settings_of(const StudyOptions& options) {
   training.seed = 0;
   moevit::Fingerprint settings = moevit::fingerprint(training);
   for (const char* decided_per_arm : {"steps", "schedule steps", "warm-up", "seed", "importance loss", "load loss",
-                                      "router noise", "super-classes", "super-class loss", "image routing"}) settings.erase(decided_per_arm);
+                                      "router noise", "super-classes", "super-class loss", "image routing"})
+    settings.erase(decided_per_arm);
   settings["epochs"] = std::to_string(options.epochs);
   settings["epochs, upcycled"] = std::to_string(options.upcycled_epochs);
   settings["learning rate, upcycled"] = std::to_string(options.upcycled_rate);
@@ -138,7 +139,8 @@ std::filesystem::path Study::write_super_classes(std::uint64_t seed, Index exper
 ArmRequest Study::request_of(const ArmSpec& spec, moevit::TrainingMonitor& monitor) {
   ArmRequest request;
   request.shape = spec.shape, request.lambda = spec.lambda, request.balance = options_.balance;
-  if (spec.shape.arm != Arm::dense) request.super_classes = groups_of(super_classes(spec.seed, spec.shape.experts, monitor));
+  if (spec.shape.arm != Arm::dense)
+    request.super_classes = groups_of(super_classes(spec.seed, spec.shape.experts, monitor));
   if (spec.is_upcycled) {
     ensure_dense_weights(spec.seed, monitor);
     request.start = folder_of({.shape = {.arm = Arm::dense}, .seed = spec.seed}) / "weights.safetensors";

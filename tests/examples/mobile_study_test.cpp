@@ -20,9 +20,9 @@ void write_images(const std::filesystem::path& folder) {
 
 std::vector<std::string> arguments(const std::filesystem::path& data, const std::filesystem::path& output,
                                    const std::vector<std::string>& more = {}) {
-  std::vector<std::string> words{data.string(), "-o",     output.string(), "--images",  "fashion",
-                                 "--epochs",    "4",      "--batch",       "10",        "--upcycled-epochs",
-                                 "2",           "--flip", "0",             "--threads", "1"};
+  std::vector<std::string> words{
+      data.string(),       "-o", output.string(), "--images", "fashion",   "--epochs", "4", "--batch", "10",
+      "--upcycled-epochs", "2",  "--flip",        "0",        "--threads", "1"};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
@@ -66,8 +66,8 @@ TEST_CASE("ablate trains every arm of a table from scratch and from dense weight
   const TemporaryFolder folder;
   write_images(folder / "data");
   const std::filesystem::path output = folder / "run";
-  const ProgramResult scratch = run_program(
-      MOEVIT_ABLATE_PROGRAM, arguments(folder / "data", output, {"--table", "routing", "--seeds", "1,2"}));
+  const ProgramResult scratch =
+      run_program(MOEVIT_ABLATE_PROGRAM, arguments(folder / "data", output, {"--table", "routing", "--seeds", "1,2"}));
   INFO(scratch.errors);
   REQUIRE(scratch.code == 0);
   for (const char* arm : {"dense", "super-class", "end-to-end", "random", "per-token", "oracle"})
