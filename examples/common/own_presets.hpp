@@ -1,7 +1,7 @@
 /// Model types for a user's own classes, see train_folder.sh.
 #pragma once
 
-#include <moevit/moevit.hpp>
+#include <moevit/models/presets.hpp>
 
 namespace examples {
 
