@@ -23,8 +23,12 @@ constexpr const char* description =
 
 enum class Table { main, routing, experts, layers, selected, lambda };
 
+std::vector<Index> expert_counts(Images images) {
+  return images == Images::tiny_imagenet ? std::vector<Index>{2, 5, 10, 20} : std::vector<Index>{2, 3, 5, 10};
+}
+
 /// The arms of a table besides the dense model.
-std::vector<ArmSpec> arms_of(Table table, const Shape& shape) {
+std::vector<ArmSpec> arms_of(Table table, Images images, const Shape& shape) {
   std::vector<ArmSpec> arms;
   const auto add = [&](Arm arm, Index experts, Index selected, Index layers, double lambda = 0.3) {
     arms.push_back({.shape = {arm, experts, selected, layers}, .lambda = lambda});
@@ -32,20 +36,20 @@ std::vector<ArmSpec> arms_of(Table table, const Shape& shape) {
   const auto [arm, experts, selected, layers] = shape;
   switch (table) {
     case Table::main:
-      for (const Arm other : {Arm::super_class, Arm::random}) add(other, experts, selected, layers);
+      for (const Arm other : {Arm::super_class, Arm::random, Arm::oracle}) add(other, experts, selected, layers);
       break;
     case Table::routing:
       for (const Arm other : {Arm::super_class, Arm::end_to_end, Arm::random, Arm::per_token, Arm::oracle})
         add(other, experts, selected, layers);
       break;
     case Table::experts:
-      for (const Index count : {2, 5, 10, 20}) add(Arm::super_class, count, selected, layers);
+      for (const Index count : expert_counts(images)) add(Arm::super_class, count, selected, layers);
       break;
     case Table::layers:
       for (const Index count : {1, 2, 3}) add(Arm::super_class, experts, selected, count);
       break;
     case Table::selected:
-      for (const Index count : {1, 2, 4}) add(Arm::super_class, experts, count, layers);
+      for (const Index count : {1, 2}) add(Arm::super_class, experts, count, layers);
       break;
     case Table::lambda:
       for (const double weight : {0., 0.1, 0.3, 1.}) add(Arm::super_class, experts, selected, layers, weight);
@@ -64,16 +68,18 @@ struct Flags {
 
   void add_to(CLI::App& app) {
     study.add_to(app);
-    const std::map<std::string, Table> tables{{"main", Table::main},       {"routing", Table::routing},
-                                              {"experts", Table::experts}, {"layers", Table::layers},
+    const std::map<std::string, Table> tables{{"main", Table::main},         {"routing", Table::routing},
+                                              {"experts", Table::experts},   {"layers", Table::layers},
                                               {"selected", Table::selected}, {"lambda", Table::lambda}};
-    app.add_option("--table", table,
-                   "routing: where the expert comes from; main: of these super-class and random only; experts: 2, 5, "
-                   "10, 20; layers: 1, 2, 3; selected: k of 1, 2, 4; lambda: 0, 0.1, 0.3, 1")
+    app.add_option(
+           "--table", table,
+           "routing: where the expert comes from; main: of these super-class, random and oracle only; experts: 2 to "
+           "10, of Tiny ImageNet to 20; layers: 1, 2, 3; selected: k of 1 and 2; lambda: 0, 0.1, 0.3, 1 (experts, "
+           "layers and selected need a build with -DMOEVIT_ABLATION_MODELS=ON)")
         ->transform(CLI::CheckedTransformer(tables))
         ->default_str("routing");
     app.add_option("--experts,-E", shape.experts, "Experts, where the table does not vary them")
-        ->default_str("5, of Tiny ImageNet 10");
+        ->default_str("3, of CIFAR-10 5, of Tiny ImageNet 10");
     app.add_option("--selected,-k", shape.selected, "Experts per image, likewise")->capture_default_str();
     app.add_option("--layers,-L", shape.layers, "Blocks with experts, likewise")->capture_default_str();
     app.add_option("--seeds", seeds, "Seeds, with commas")->delimiter(',')->default_str("1 to 8");
@@ -85,7 +91,7 @@ struct Flags {
 int ablate(const Flags& flags) {
   Study study(flags.study.options());
   std::vector<ArmSpec> arms{{.shape = {.arm = Arm::dense}}};
-  for (const ArmSpec& spec : arms_of(flags.table, flags.shape)) arms.push_back(spec);
+  for (const ArmSpec& spec : arms_of(flags.table, flags.study.study.images, flags.shape)) arms.push_back(spec);
   std::vector<std::string> labels;
   for (ArmSpec& spec : arms) {
     spec.is_upcycled = flags.is_upcycled;
@@ -111,7 +117,7 @@ int main(int argc, char** argv) {
   Flags flags;
   flags.add_to(app);
   return examples::run_program(app, argc, argv, [&] {
-    if (flags.shape.experts == 0) flags.shape.experts = flags.study.study.images == Images::tiny_imagenet ? 10 : 5;
+    if (flags.shape.experts == 0) flags.shape.experts = experts_of(flags.study.study.images);
     return ablate(flags);
   });
 }

@@ -65,8 +65,12 @@ int train(const examples::TrainFlags& flags) {
   return examples::success;
 }
 
+#ifdef MOEVIT_OWN_MODEL
+int train_any(const examples::TrainFlags& flags) { return train<examples::OwnModel>(flags); }
+#else
 int train_any(const examples::TrainFlags& flags) {
   using examples::ImageKind, examples::ModelKind;
+  if (flags.model == ModelKind::own) moevit::fail("--model own: examples/train_folder.sh builds train with it");
   const bool grey = flags.images == ImageKind::grey28;
   if (flags.model == ModelKind::vit)
     return grey ? train<examples::FashionVit>(flags) : train<examples::CifarVit>(flags);
@@ -80,6 +84,7 @@ int train_any(const examples::TrainFlags& flags) {
     return grey ? train<examples::FashionVMoe>(flags) : train<examples::CifarVMoe>(flags);
   return grey ? train<examples::FashionMobileVMoe>(flags) : train<examples::CifarMobileVMoe>(flags);
 }
+#endif
 
 }  // namespace
 

@@ -38,7 +38,7 @@ struct Flags {
                    "super-class)")
         ->transform(CLI::CheckedTransformer(arms))
         ->default_str("super-class");
-    app.add_option("--experts,-E", spec.shape.experts, "Experts")->default_str("5, of Tiny ImageNet 10");
+    app.add_option("--experts,-E", spec.shape.experts, "Experts")->default_str("3, of CIFAR-10 5, of Tiny ImageNet 10");
     app.add_option("--selected,-k", spec.shape.selected, "Experts per image")->capture_default_str();
     app.add_option("--layers,-L", spec.shape.layers, "Blocks with experts, the last ones")->capture_default_str();
     app.add_option("--lambda", spec.lambda, "Weight of the super-class loss")
@@ -77,8 +77,7 @@ int main(int argc, char** argv) {
   flags.spec.shape.experts = 0;
   flags.add_to(app);
   return examples::run_program(app, argc, argv, [&] {
-    if (flags.spec.shape.experts == 0)
-      flags.spec.shape.experts = flags.study.study.images == Images::tiny_imagenet ? 10 : 5;
+    if (flags.spec.shape.experts == 0) flags.spec.shape.experts = experts_of(flags.study.study.images);
     return train(flags);
   });
 }

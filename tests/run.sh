@@ -45,20 +45,24 @@ test_packages="catch2 dataset-fashion-mnist python3 python3-numpy python3-msgpac
 library_only="-DMOEVIT_BUILD_EXAMPLES=OFF -DMOEVIT_BUILD_BENCHMARKS=OFF -DMOEVIT_INSTALL=OFF"
 
 gcc_packages="pkg-config libcli11-dev libbenchmark-dev libtbb-dev"
-gcc_cell() { build_cell gcc -DCMAKE_CXX_COMPILER=g++ -DMOEVIT_BUILD_PEERS=ON -DMOEVIT_COMPILED=ON; }
+gcc_cell() {
+  build_cell gcc -DCMAKE_CXX_COMPILER=g++ -DMOEVIT_BUILD_PEERS=ON -DMOEVIT_COMPILED=ON -DMOEVIT_STUDY_IMAGES=fashion
+}
 
 clang_packages="clang"
 clang_cell() {
   command -v clang++ >/dev/null || { skip_cell clang "there is no clang++" && return 1; }
-  build_cell clang -DCMAKE_CXX_COMPILER=clang++ $library_only "-DMOEVIT_TEST_FOLDERS=headers;golden"
+  build_cell clang -DCMAKE_CXX_COMPILER=clang++ $library_only "-DMOEVIT_TEST_FOLDERS=headers;golden" \
+    -DMOEVIT_TEST_OPTIMISATION=-O1
 }
 
-# Address and undefined behaviour sanitizers, without the long cases. Unoptimised, since that compiles in half the time.
+# Address and undefined behaviour sanitizers, without the long cases and the hundred types of the golden files.
+# Unoptimised, since that compiles in half the time.
 sanitizers_packages=""
 sanitizers_cell() {
   build_cell sanitizers -DCMAKE_CXX_COMPILER=g++ $library_only -DMOEVIT_SANITIZE=address,undefined \
     -DCMAKE_BUILD_TYPE=Debug "-DCMAKE_CXX_FLAGS_DEBUG=-O0 -g1" "-DMOEVIT_TEST_SPEC=~[large]" \
-    "-DMOEVIT_TEST_FOLDERS=core;simd;layers;moe;models;train;io;golden"
+    "-DMOEVIT_TEST_FOLDERS=core;simd;layers;moe;models;train;io;hostile"
 }
 
 # The kernels and the routing on 64-bit ARM, emulated.
@@ -82,7 +86,7 @@ newest_cell() {
     mv "$headers.part" "$headers"
   fi
   build_cell newest -DCMAKE_CXX_COMPILER=g++ $library_only "-DMOEVIT_EIGEN_INCLUDE_DIR=$headers/eigency/eigen" \
-    "-DMOEVIT_XSIMD_INCLUDE_DIR=$headers/pythran" "-DMOEVIT_TEST_FOLDERS=core;simd;moe"
+    "-DMOEVIT_XSIMD_INCLUDE_DIR=$headers/pythran" "-DMOEVIT_TEST_FOLDERS=core;simd"
 }
 
 # Only the golden tests, on other manifests.
@@ -95,7 +99,7 @@ run_golden() {
   done
   export MOEVIT_GOLDEN_DIR="$directories"
   need_packages $library_packages $test_packages
-  build_cell golden -DCMAKE_CXX_COMPILER=g++ $library_only "-DMOEVIT_GOLDEN_DIR=$directories" -DMOEVIT_TEST_FOLDERS=golden
+  build_cell golden -DCMAKE_CXX_COMPILER=g++ $library_only "-DMOEVIT_GOLDEN_DIR=$directories" "-DMOEVIT_TEST_FOLDERS=golden;hostile"
   ctest --test-dir "$build/golden" --parallel "$jobs" --no-tests=error --output-on-failure
 }
 

@@ -2,16 +2,21 @@
 /// KnownModels: `inspect FILE` prints it.
 #pragma once
 
+#include "common/data_sets.hpp"
+#include "mobile/models.hpp"
+
 #include <moevit/moevit.hpp>
 
-#include <string>
 #include <tuple>
-#include <vector>
+#include <type_traits>
+#include <utility>
+
+#ifdef MOEVIT_OWN_MODEL
+#include MOEVIT_OWN_MODEL
+#endif
 
 namespace examples {
 
-inline const std::vector<std::string> fashion_classes{"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-                                                      "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
 inline constexpr moevit::VitConfig fashion_vit{
     .image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
 
@@ -20,7 +25,7 @@ inline constexpr moevit::VitConfig fashion_vit{
 struct FashionVMoe
     : moevit::VMoe<fashion_vit, moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::every(2)}> {
   FashionVMoe() {
-    set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.2860f}, .deviation = {0.3530f}});
+    set_preprocessing(fashion_preprocessing);
     set_class_names(fashion_classes);
   }
 };
@@ -28,26 +33,19 @@ struct FashionVMoe
 struct FashionMobileVMoe
     : moevit::MobileVMoe<fashion_vit, moevit::MoeConfig{.experts = 5, .selected = 1, .placement = moevit::last(2)}> {
   FashionMobileVMoe() {
-    set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.2860f}, .deviation = {0.3530f}});
+    set_preprocessing(fashion_preprocessing);
     set_class_names(fashion_classes);
   }
 };
 
 /// The models above, this one and all down to CifarVMoe4 are what `train` trains.
 struct FashionVit : moevit::Vit<fashion_vit> {
-  FashionVit() {
-    set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.2860f}, .deviation = {0.3530f}});
-  }
+  FashionVit() { set_preprocessing(fashion_preprocessing); }
 };
 
 inline constexpr moevit::VitConfig cifar_vit{
     .image = 32, .patch = 4, .channels = 3, .dim = 96, .depth = 6, .heads = 4, .hidden = 192, .classes = 10};
 
-inline const moevit::Preprocessing cifar_preprocessing{.height = 32,
-                                                       .width = 32,
-                                                       .channels = 3,
-                                                       .mean = {0.4914f, 0.4822f, 0.4465f},
-                                                       .deviation = {0.2470f, 0.2435f, 0.2616f}};
 struct CifarVit : moevit::Vit<cifar_vit> {
   CifarVit() { set_preprocessing(cifar_preprocessing); }
 };
@@ -65,9 +63,7 @@ struct CifarMobileVMoe
 struct FashionUpcycled
     : moevit::VMoe<fashion_vit,
                    moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::every(2), .renormalise = true}> {
-  FashionUpcycled() {
-    set_preprocessing({.height = 28, .width = 28, .channels = 1, .mean = {0.2860f}, .deviation = {0.3530f}});
-  }
+  FashionUpcycled() { set_preprocessing(fashion_preprocessing); }
 };
 struct CifarUpcycled
     : moevit::VMoe<cifar_vit, moevit::MoeConfig{
@@ -115,7 +111,21 @@ struct DeitTiny : moevit::Vit<moevit::VitConfig{.image = 224,
   }
 };
 
-using KnownModels = std::tuple<FashionVMoe, FashionMobileVMoe, MnistVit, DeitTiny, FashionVit, CifarVit, CifarVMoe,
-                               CifarMobileVMoe, FashionUpcycled, CifarUpcycled, CifarVMoe4>;
+#ifdef MOEVIT_OWN_MODEL
+/// What train_folder.sh wrote: the only model then, so that it compiles fast.
+using KnownModels = std::tuple<OwnModel>;
+#else
+/// The models of the study of Mobile V-MoEs that are worth keeping, of the data sets that it is compiled for.
+template <mobile::Images images, bool compiled>
+using StudyModels =
+    std::conditional_t<compiled, std::tuple<mobile::DenseVit<images>, mobile::UsualMoe<images> >, std::tuple<> >;
+
+using KnownModels = decltype(std::tuple_cat(
+    std::declval<std::tuple<FashionVMoe, FashionMobileVMoe, MnistVit, DeitTiny, FashionVit, CifarVit, CifarVMoe,
+                            CifarMobileVMoe, FashionUpcycled, CifarUpcycled, CifarVMoe4> >(),
+    std::declval<StudyModels<mobile::Images::fashion, mobile::has_fashion> >(),
+    std::declval<StudyModels<mobile::Images::cifar, mobile::has_cifar> >(),
+    std::declval<StudyModels<mobile::Images::tiny_imagenet, mobile::has_tiny_imagenet> >()));
+#endif
 
 }  // namespace examples

@@ -15,7 +15,7 @@
 
 namespace examples {
 
-enum class ModelKind { vit, vmoe, mobile, upcycled, vmoe4 };
+enum class ModelKind { vit, vmoe, mobile, upcycled, vmoe4, own };
 enum class ImageKind { grey28, colour32 };
 
 struct TrainFlags {
@@ -91,7 +91,8 @@ struct TrainFlags {
                            {"vmoe", ModelKind::vmoe},
                            {"mobile", ModelKind::mobile},
                            {"upcycled", ModelKind::upcycled},
-                           {"vmoe4", ModelKind::vmoe4}},
+                           {"vmoe4", ModelKind::vmoe4},
+                           {"own", ModelKind::own}},
                           "vmoe",
                           "vit, vmoe, mobile (Mobile V-MoE), upcycled (vmoe with renormalised gates) or vmoe4 (four "
                           "sparse blocks of eight, 32x32x3)");

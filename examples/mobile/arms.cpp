@@ -1,4 +1,5 @@
 #include "mobile/arms.hpp"
+#include "mobile/run_arm.hpp"
 
 #include <moevit/core/error.hpp>
 
@@ -19,15 +20,14 @@ std::vector<CompiledArm> arms_of(Images images) {
 }
 
 bool fits(const CompiledArm& compiled, const Shape& shape) {
-  if (shape.arm == Arm::dense) return compiled.is_dense;
-  return !compiled.is_dense && compiled.is_per_image == (shape.arm != Arm::per_token) &&
-         compiled.experts == shape.experts && compiled.selected == shape.selected && compiled.layers == shape.layers;
+  if (compiled.family != family_of(shape.arm)) return false;
+  return shape.arm == Arm::dense ||
+         (compiled.experts == shape.experts && compiled.selected == shape.selected && compiled.layers == shape.layers);
 }
 
 std::string text_of(const CompiledArm& compiled) {
-  if (compiled.is_dense) return "dense";
-  return std::string(compiled.is_per_image ? "per image" : "per token") + " with " + std::to_string(compiled.experts) +
-         " experts, k = " + std::to_string(compiled.selected) + ", " + std::to_string(compiled.layers) + " layers";
+  return std::to_string(compiled.experts) + " experts, k = " + std::to_string(compiled.selected) + ", " +
+         std::to_string(compiled.layers) + " layers";
 }
 
 }  // namespace
@@ -50,16 +50,62 @@ std::string name_of(Arm arm) {
   return "";
 }
 
+Family family_of(Arm arm) {
+  switch (arm) {
+    case Arm::dense:
+      return Family::dense;
+    case Arm::end_to_end:
+      return Family::per_image_end_to_end;
+    case Arm::per_token:
+      return Family::per_patch;
+    case Arm::super_class:
+    case Arm::random:
+    case Arm::oracle:
+      return Family::per_image;
+  }
+  return {};
+}
+
+moevit::RouterTraining router_training(const ArmRequest& request) {
+  moevit::RouterTraining router;
+  router.losses = {.importance = 0, .load = 0};  // Mobile V-MoE needs no balancing
+  switch (request.shape.arm) {
+    case Arm::dense:
+      break;
+    case Arm::super_class:
+    case Arm::oracle:  // its router learns too, though nobody asks it, so that it can be compared
+      router.super_classes = request.super_classes;
+      router.super_class_weight = request.lambda;
+      router.routing =
+          request.shape.arm == Arm::oracle ? moevit::ImageRouting::super_class : moevit::ImageRouting::learned;
+      break;
+    case Arm::end_to_end:
+      router.losses.importance = request.balance;
+      break;
+    case Arm::random:
+      router.routing = moevit::ImageRouting::random;
+      break;
+    case Arm::per_token:  // V-MoE's recipe
+      router.noise_std = 1;
+      router.losses.importance = router.losses.load = request.balance;
+      break;
+  }
+  return router;
+}
+
 ArmResult train_arm(Images images, const ArmRequest& request, const StudyImages& data,
                     moevit::TrainingMonitor& monitor) {
-  std::string known;
-  for (const CompiledArm& compiled : arms_of(images)) {
-    if (fits(compiled, request.shape)) return compiled.run(request, data, monitor);
-    known += (known.empty() ? "" : "; ") + text_of(compiled);
-  }
   const Shape& shape = request.shape;
+  const std::vector<CompiledArm> arms = arms_of(images);
+  if (arms.empty()) moevit::fail("no models for these images are compiled: build with them in -DMOEVIT_STUDY_IMAGES=");
+  std::string known;
+  for (const CompiledArm& compiled : arms) {
+    if (fits(compiled, shape)) return compiled.run(request, data, monitor);
+    if (compiled.family == family_of(shape.arm)) known += (known.empty() ? "" : "; ") + text_of(compiled);
+  }
   moevit::fail("arm ", name_of(shape.arm), ": no model with ", shape.experts, " experts, k = ", shape.selected, ", ",
-               shape.layers, " layers is compiled for these images, only: ", known);
+               shape.layers, " layers is compiled for these images, only: ", known,
+               " (the paper's ablations: build with -DMOEVIT_ABLATION_MODELS=ON)");
 }
 
 }  // namespace examples::mobile

@@ -3,8 +3,9 @@
 
 #include "mobile/models.hpp"
 
-#include <moevit/io/datasets/memory.hpp>
-#include <moevit/train/trainer.hpp>
+#include <moevit/train/evaluation.hpp>
+#include <moevit/train/training_data.hpp>
+#include <moevit/train/training_monitor.hpp>
 
 #include <cstdint>
 #include <filesystem>
@@ -47,7 +48,7 @@ struct ArmRequest {
 /// The images of the study, at the size of its models.
 struct StudyImages {
   const moevit::Dataset& training;
-  moevit::DataSplit split;             ///< of the training images
+  moevit::DataSplit split;                ///< of the training images
   const moevit::Dataset* test = nullptr;  ///< looked at by the caller's decision only
 };
 
@@ -69,10 +70,13 @@ ArmResult train_arm(Images images, const ArmRequest& request, const StudyImages&
 /// How a shape's model is trained.
 using RunArm = ArmResult (*)(const ArmRequest&, const StudyImages&, moevit::TrainingMonitor&);
 
+/// Arms whose models differ in their shape only.
+enum class Family { dense, per_image, per_image_end_to_end, per_patch };
+Family family_of(Arm arm);
+
 /// A model type that is compiled.
 struct CompiledArm {
-  bool is_dense = false;
-  bool is_per_image = false;
+  Family family = Family::dense;
   Index experts = 0, selected = 0, layers = 0;
   RunArm run = nullptr;
 };

@@ -2,9 +2,16 @@
 
 namespace examples::mobile {
 
+#ifdef MOEVIT_STUDY_CIFAR
 std::vector<CompiledArm> cifar_arms() {
-  constexpr Images images = Images::cifar;
-  return {dense_arm<images>(), per_image_arm<images, 5, 1, 2>(), per_patch_arm<images, 5, 1, 2>()};
+  std::vector<CompiledArm> arms = routing_arms<Images::cifar>();
+#ifdef MOEVIT_ABLATION_MODELS
+  add_ablation_arms<Images::cifar, 2, 3, 10>(arms);
+#endif
+  return arms;
 }
+#else
+std::vector<CompiledArm> cifar_arms() { return {}; }
+#endif
 
 }  // namespace examples::mobile

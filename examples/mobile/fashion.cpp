@@ -2,9 +2,16 @@
 
 namespace examples::mobile {
 
+#ifdef MOEVIT_STUDY_FASHION
 std::vector<CompiledArm> fashion_arms() {
-  constexpr Images images = Images::fashion;
-  return {dense_arm<images>(), per_image_arm<images, 5, 1, 2>(), per_patch_arm<images, 5, 1, 2>()};
+  std::vector<CompiledArm> arms = routing_arms<Images::fashion>();
+#ifdef MOEVIT_ABLATION_MODELS
+  add_ablation_arms<Images::fashion, 2, 5, 10>(arms);
+#endif
+  return arms;
 }
+#else
+std::vector<CompiledArm> fashion_arms() { return {}; }
+#endif
 
 }  // namespace examples::mobile

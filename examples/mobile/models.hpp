@@ -1,6 +1,8 @@
 /// The model types of the Mobile V-MoE study: one shape per data set, and its sparse variants.
 #pragma once
 
+#include "common/data_sets.hpp"
+
 #include <moevit/moevit.hpp>
 
 namespace examples::mobile {
@@ -8,11 +10,28 @@ namespace examples::mobile {
 /// A data set that the study knows the shape of.
 enum class Images { fashion, cifar, tiny_imagenet };
 
+// Which of them this build has models for.
+#ifdef MOEVIT_STUDY_FASHION
+inline constexpr bool has_fashion = true;
+#else
+inline constexpr bool has_fashion = false;
+#endif
+#ifdef MOEVIT_STUDY_CIFAR
+inline constexpr bool has_cifar = true;
+#else
+inline constexpr bool has_cifar = false;
+#endif
+#ifdef MOEVIT_STUDY_TINY_IMAGENET
+inline constexpr bool has_tiny_imagenet = true;
+#else
+inline constexpr bool has_tiny_imagenet = false;
+#endif
+
 template <Images images>
 inline constexpr moevit::VitConfig shape;
 template <>
 inline constexpr moevit::VitConfig shape<Images::fashion>{
-    .image = 28, .patch = 4, .channels = 1, .dim = 64, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
+    .image = 28, .patch = 7, .channels = 1, .dim = 16, .depth = 4, .heads = 2, .hidden = 64, .classes = 10};
 template <>
 inline constexpr moevit::VitConfig shape<Images::cifar>{
     .image = 32, .patch = 8, .channels = 3, .dim = 32, .depth = 4, .heads = 4, .hidden = 128, .classes = 10};
@@ -20,41 +39,58 @@ template <>
 inline constexpr moevit::VitConfig shape<Images::tiny_imagenet>{
     .image = 32, .patch = 8, .channels = 3, .dim = 32, .depth = 4, .heads = 4, .hidden = 128, .classes = 100};
 
-/// Means and deviations of the training images, from 0 to 1.
-template <Images images>
-moevit::Preprocessing preprocessing() {
-  constexpr moevit::VitConfig vit = shape<images>;
-  moevit::Preprocessing result{.height = vit.height(), .width = vit.width(), .channels = vit.channels};
-  if constexpr (images == Images::fashion)
-    result.mean = {0.2860f}, result.deviation = {0.3530f};
-  else if constexpr (images == Images::cifar)
-    result.mean = {0.4914f, 0.4822f, 0.4465f}, result.deviation = {0.2470f, 0.2435f, 0.2616f};
-  else
-    result.mean = {0.4802f, 0.4481f, 0.3975f}, result.deviation = {0.2770f, 0.2691f, 0.2821f};
-  return result;
+inline const moevit::Preprocessing& preprocessing_of(Images images) {
+  if (images == Images::fashion) return fashion_preprocessing;
+  return images == Images::cifar ? cifar_preprocessing : tiny_imagenet_preprocessing;
+}
+
+/// Tells a model what its images go through, and the names of classes that their files do not have.
+template <class Net>
+void describe_data(Images images, Net& net) {
+  net.set_preprocessing(preprocessing_of(images));
+  if (images == Images::fashion) net.set_class_names(fashion_classes);
 }
 
 template <Images images>
 struct DenseVit : moevit::Vit<shape<images>> {
-  DenseVit() { this->set_preprocessing(preprocessing<images>()); }
+  DenseVit() { describe_data(images, *this); }
 };
 
+/// Weights of an image's experts: their gates, or their gates divided by the sum over the k chosen, which is 1 for k
+/// = 1.
+enum class Combine { gates, renormalised };
+
 /// One router per image, k of E experts in the last L blocks.
-template <Images images, moevit::Index experts, moevit::Index selected, moevit::Index layers>
+template <Images images, moevit::Index experts, moevit::Index selected, moevit::Index layers, Combine combine>
 struct PerImageMoe
     : moevit::MobileVMoe<shape<images>, moevit::MoeConfig{.experts = experts,
                                                           .selected = selected,
-                                                          .placement = moevit::last(layers)}> {
-  PerImageMoe() { this->set_preprocessing(preprocessing<images>()); }
+                                                          .placement = moevit::last(layers),
+                                                          .renormalise = combine == Combine::renormalised}> {
+  PerImageMoe() { describe_data(images, *this); }
 };
 
 /// The same with a router of patches in each of these blocks (V-MoE).
 template <Images images, moevit::Index experts, moevit::Index selected, moevit::Index layers>
 struct PerPatchMoe
-    : moevit::VMoe<shape<images>, moevit::MoeConfig{.experts = experts,
-                                                    .selected = selected,
-                                                    .placement = moevit::last(layers)}> {
-  PerPatchMoe() { this->set_preprocessing(preprocessing<images>()); }
+    : moevit::VMoe<shape<images>,
+                   moevit::MoeConfig{.experts = experts, .selected = selected, .placement = moevit::last(layers)}> {
+  PerPatchMoe() { describe_data(images, *this); }
 };
+
+/// Experts of the main comparison, with k = 1 in the last two blocks.
+template <Images images>
+inline constexpr moevit::Index usual_experts = images == Images::tiny_imagenet ? 10
+                                               : images == Images::cifar       ? 5
+                                                                               : 3;
+
+constexpr moevit::Index experts_of(Images images) {
+  if (images == Images::fashion) return usual_experts<Images::fashion>;
+  return images == Images::cifar ? usual_experts<Images::cifar> : usual_experts<Images::tiny_imagenet>;
+}
+
+/// What train_mobile_vmoe makes when nothing else is asked for.
+template <Images images>
+using UsualMoe = PerImageMoe<images, usual_experts<images>, 1, 2, Combine::renormalised>;
 
 }  // namespace examples::mobile

@@ -6,6 +6,7 @@
 #include <moevit/io/weights.hpp>
 #include <moevit/models/counts.hpp>
 #include <moevit/train/initialise.hpp>
+#include <moevit/train/trainer.hpp>
 #include <moevit/train/upcycling.hpp>
 
 #include <type_traits>
@@ -13,31 +14,7 @@
 namespace examples::mobile {
 
 /// What the arm's router does and learns from.
-inline moevit::RouterTraining router_training(const ArmRequest& request) {
-  moevit::RouterTraining router;
-  switch (request.shape.arm) {
-    case Arm::dense:
-      break;
-    case Arm::super_class:
-    case Arm::oracle:  // its router learns too, though nobody asks it, so that it can be compared
-      router.super_classes = request.super_classes;
-      router.super_class_weight = request.lambda;
-      router.routing =
-          request.shape.arm == Arm::oracle ? moevit::ImageRouting::super_class : moevit::ImageRouting::learned;
-      break;
-    case Arm::end_to_end:
-      router.losses.importance = request.balance;
-      break;
-    case Arm::random:
-      router.routing = moevit::ImageRouting::random;
-      break;
-    case Arm::per_token:  // V-MoE's recipe
-      router.noise_std = 1;
-      router.losses.importance = router.losses.load = request.balance;
-      break;
-  }
-  return router;
-}
+moevit::RouterTraining router_training(const ArmRequest& request);
 
 /// Weights to begin with.
 template <Images images, class Net>
@@ -93,17 +70,31 @@ ArmResult run_arm(const ArmRequest& request, const StudyImages& data, moevit::Tr
   return result;
 }
 
-template <Images images>
-CompiledArm dense_arm() {
-  return {.is_dense = true, .run = run_arm<images, DenseVit<images>>};
-}
 template <Images images, Index experts, Index selected, Index layers>
 CompiledArm per_image_arm() {
-  return {false, true, experts, selected, layers, run_arm<images, PerImageMoe<images, experts, selected, layers>>};
+  using Net = PerImageMoe<images, experts, selected, layers, Combine::renormalised>;
+  return {Family::per_image, experts, selected, layers, run_arm<images, Net>};
 }
-template <Images images, Index experts, Index selected, Index layers>
-CompiledArm per_patch_arm() {
-  return {false, false, experts, selected, layers, run_arm<images, PerPatchMoe<images, experts, selected, layers>>};
+
+/// What the comparison of routings needs.
+template <Images images>
+std::vector<CompiledArm> routing_arms() {
+  constexpr Index experts = usual_experts<images>;
+  return {{.family = Family::dense, .run = run_arm<images, DenseVit<images>>},
+          per_image_arm<images, experts, 1, 2>(),
+          {Family::per_image_end_to_end, experts, 1, 2,
+           run_arm<images, PerImageMoe<images, experts, 1, 2, Combine::gates>>},
+          {Family::per_patch, experts, 1, 2, run_arm<images, PerPatchMoe<images, experts, 1, 2>>}};
+}
+
+/// The other layers and k of the paper's ablations, and these numbers of experts.
+template <Images images, Index... experts>
+void add_ablation_arms(std::vector<CompiledArm>& arms) {
+  constexpr Index usual = usual_experts<images>;
+  (arms.push_back(per_image_arm<images, experts, 1, 2>()), ...);
+  arms.push_back(per_image_arm<images, usual, 1, 1>());
+  arms.push_back(per_image_arm<images, usual, 1, 3>());
+  arms.push_back(per_image_arm<images, usual, 2, 2>());
 }
 
 }  // namespace examples::mobile

@@ -2,6 +2,7 @@
 
 #include <moevit/io/atomic_file.hpp>
 #include <moevit/io/dataset.hpp>
+#include <moevit/io/datasets/memory.hpp>
 #include <moevit/io/report/page.hpp>
 #include <moevit/io/report/super_class_chart.hpp>
 
@@ -32,18 +33,6 @@ Splits splits_of(Images images) {
   return {};
 }
 
-moevit::Preprocessing preprocessing_of(Images images) {
-  switch (images) {
-    case Images::fashion:
-      return preprocessing<Images::fashion>();
-    case Images::cifar:
-      return preprocessing<Images::cifar>();
-    case Images::tiny_imagenet:
-      return preprocessing<Images::tiny_imagenet>();
-  }
-  return {};
-}
-
 /// All images of a split at the models' size.
 std::unique_ptr<moevit::Dataset> open_split(const StudyOptions& options, const char* split) {
   const auto files = moevit::open_dataset(options.data, {.split = split, .limits = {}});
@@ -56,7 +45,9 @@ moevit::Fingerprint settings_of(const StudyOptions& options) {
   moevit::TrainerOptions training = options.training;
   training.seed = 0;
   moevit::Fingerprint settings = moevit::fingerprint(training);
-  for (const char* decided_per_arm : {"steps", "schedule steps", "warm-up", "seed"}) settings.erase(decided_per_arm);
+  for (const char* decided_per_arm : {"steps", "schedule steps", "warm-up", "seed", "importance loss", "load loss",
+                                      "router noise", "super-classes", "super-class loss", "image routing"})
+    settings.erase(decided_per_arm);
   settings["epochs"] = std::to_string(options.epochs);
   settings["epochs, upcycled"] = std::to_string(options.upcycled_epochs);
   settings["learning rate, upcycled"] = std::to_string(options.upcycled_rate);
@@ -148,7 +139,8 @@ std::filesystem::path Study::write_super_classes(std::uint64_t seed, Index exper
 ArmRequest Study::request_of(const ArmSpec& spec, moevit::TrainingMonitor& monitor) {
   ArmRequest request;
   request.shape = spec.shape, request.lambda = spec.lambda, request.balance = options_.balance;
-  if (spec.shape.arm != Arm::dense) request.super_classes = groups_of(super_classes(spec.seed, spec.shape.experts, monitor));
+  if (spec.shape.arm != Arm::dense)
+    request.super_classes = groups_of(super_classes(spec.seed, spec.shape.experts, monitor));
   if (spec.is_upcycled) {
     ensure_dense_weights(spec.seed, monitor);
     request.start = folder_of({.shape = {.arm = Arm::dense}, .seed = spec.seed}) / "weights.safetensors";

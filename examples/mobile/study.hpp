@@ -14,15 +14,15 @@ namespace examples::mobile {
 
 struct StudyOptions {
   Images images = Images::fashion;
-  std::string data;                   ///< folder of the data set
-  std::filesystem::path output;       ///< where results.jsonl, settings.json and a folder per arm go
-  double epochs = 30;                 ///< from scratch
-  double upcycled_epochs = 15;        ///< after the dense model's
-  double upcycled_rate = 0.5;         ///< highest learning rate then, as a share of that from scratch
-  double balance = 0.01;              ///< weight of balancing losses, see ArmRequest
-  Index largest_super_class = 0;      ///< classes; 0: any number
-  bool looks_at_test = false;         ///< evaluates every arm on the test images when it is trained
-  moevit::TrainerOptions training;    ///< without steps, folder, seed and router
+  std::string data;                 ///< folder of the data set
+  std::filesystem::path output;     ///< where results.jsonl, settings.json and a folder per arm go
+  double epochs = 30;               ///< from scratch
+  double upcycled_epochs = 15;      ///< after the dense model's
+  double upcycled_rate = 0.5;       ///< highest learning rate then, as a share of that from scratch
+  double balance = 0.01;            ///< weight of balancing losses, see ArmRequest
+  Index largest_super_class = 0;    ///< classes; 0: any number
+  bool looks_at_test = false;       ///< evaluates every arm on the test images when it is trained
+  moevit::TrainerOptions training;  ///< without steps, folder, seed and router
 };
 
 class Study {

@@ -2,19 +2,16 @@
 
 namespace examples::mobile {
 
-// The paper's ablations: experts, layers and k around 10, 2 and 1.
+#ifdef MOEVIT_STUDY_TINY_IMAGENET
 std::vector<CompiledArm> tiny_imagenet_arms() {
-  constexpr Images images = Images::tiny_imagenet;
-  return {dense_arm<images>(),
-          per_image_arm<images, 2, 1, 2>(),
-          per_image_arm<images, 5, 1, 2>(),
-          per_image_arm<images, 10, 1, 2>(),
-          per_image_arm<images, 20, 1, 2>(),
-          per_image_arm<images, 10, 1, 1>(),
-          per_image_arm<images, 10, 1, 3>(),
-          per_image_arm<images, 10, 2, 2>(),
-          per_image_arm<images, 10, 4, 2>(),
-          per_patch_arm<images, 10, 1, 2>()};
+  std::vector<CompiledArm> arms = routing_arms<Images::tiny_imagenet>();
+#ifdef MOEVIT_ABLATION_MODELS
+  add_ablation_arms<Images::tiny_imagenet, 2, 5, 20>(arms);
+#endif
+  return arms;
 }
+#else
+std::vector<CompiledArm> tiny_imagenet_arms() { return {}; }
+#endif
 
 }  // namespace examples::mobile

@@ -150,3 +150,37 @@ TEST_CASE("train refuses other options, missing classes and unreadable images by
   CHECK(split.code == 1);
   CHECK(split.errors.find("has no split 'train' (--whole: ") != std::string::npos);
 }
+
+TEST_CASE("train takes what regularises: optimiser, losses, mixtures and rates") {
+  const TemporaryFolder folder;
+  write_classes(folder / "images");
+  const std::map<std::string, std::string> changes{{"--steps", "4"},
+                                                   {"--optimizer", "adafactor"},
+                                                   {"--z-loss", "0.001"},
+                                                   {"--cutmix", "1"},
+                                                   {"--dropout", "0.1"},
+                                                   {"--expert-dropout", "0.2"},
+                                                   {"--stochastic-depth", "0.1"},
+                                                   {"--cutmix-probability", "0.75"}};
+  const ProgramResult trained =
+      run_program(MOEVIT_TRAIN_PROGRAM, arguments(folder / "images", folder / "run", changes));
+  INFO(trained.errors);
+  REQUIRE(trained.code == 0);
+  for (const auto& [flag, entry] : std::map<std::string, std::string>{{"--z-loss", "z-loss"},
+                                                                      {"--cutmix", "cutmix"},
+                                                                      {"--cutmix-probability", "cutmix probability"},
+                                                                      {"--dropout", "dropout"},
+                                                                      {"--expert-dropout", "expert dropout"},
+                                                                      {"--stochastic-depth", "stochastic depth"}}) {
+    std::map<std::string, std::string> others = changes;
+    others[flag] = "0.5";
+    const ProgramResult other = run_program(MOEVIT_TRAIN_PROGRAM, arguments(folder / "images", folder / "run", others));
+    CHECK(other.code == 1);
+    INFO(other.errors);
+    CHECK(other.errors.find("\n  " + entry + ": the checkpoint has ") != std::string::npos);
+  }
+  const ProgramResult wrong =
+      run_program(MOEVIT_TRAIN_PROGRAM, arguments(folder / "images", folder / "wrong", {{"--stochastic-depth", "1"}}));
+  CHECK(wrong.code == 1);
+  CHECK(wrong.errors.find("stochastic depth: expected a rate from 0 to below 1, found 1") != std::string::npos);
+}

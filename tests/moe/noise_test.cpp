@@ -1,5 +1,6 @@
 // Noise is standard normal and reproducible; random gates ignore the place in the batch.
 #include <moevit/moe/noise.hpp>
+#include <moevit/moe/random_gates.hpp>
 
 #include "catch.hpp"
 

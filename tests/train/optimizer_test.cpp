@@ -235,3 +235,26 @@ TEST_CASE("the average of weights follows them") {
   early.update(next.list());  // decays by 1/10
   CHECK(all_state(early)[0] == Approx(0.1 * before[0] + 0.9 * mean[0]).margin(1e-6));
 }
+
+TEST_CASE("Adafactor refuses options that make no sense, and decays by the learning rate where that is asked for") {
+  PanelParameters parameters = awkward_parameters(1), gradients = awkward_parameters(2);
+  const auto refused = [&](const AdafactorOptions& options) {
+    return message_of([&] { Adafactor(parameters.list(), options); });
+  };
+  CHECK(refused({.factored_from = 0}) == "adafactor: expected to factor matrices from a side of at least 1, found 0");
+  CHECK(refused({.decay_exponent = 0}) == "adafactor: expected a decay exponent above 0, found 0");
+  CHECK(refused({.clip = -1}) == "adafactor: expected to clip updates to a size from 0 up, found -1");
+  CHECK(refused({.momentum = 1}) == "adafactor: expected a momentum from 0 to below 1, found 1");
+  for (Parameter& gradient : gradients.list())
+    gradient.assign(std::vector<float>(static_cast<std::size_t>(gradient.size()), 0.f));
+  const std::vector<float> before = parameters.list()[0].values();
+  Adafactor(parameters.list(), {.weight_decay = 0.5, .decay_by_rate = true})
+      .step(parameters.list(), gradients.list(), 0.25);
+  const std::vector<float> once = parameters.list()[0].values();
+  Adafactor(parameters.list(), {.weight_decay = 0.5}).step(parameters.list(), gradients.list(), 0.25);
+  const std::vector<float> twice = parameters.list()[0].values();
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    CHECK(once[i] == Approx(0.875f * before[i]));
+    CHECK(twice[i] == Approx(0.5f * once[i]));
+  }
+}

@@ -80,6 +80,9 @@ TEST_CASE("the z-loss keeps router logits small") {
   const TrainingHistory history = read_training_log(options.folder / "log.jsonl");
   CHECK(with.auxiliary < 0.9 * history.training.front().auxiliary);
   check_in_fingerprint("z-loss", [](TrainerOptions& other) { other.router.losses.z = 0.001; });
+  options.router.losses.z = -1;
+  CHECK(error_of([&] { train<TinyVMoe>(images(), options); }) ==
+        "router z-loss: expected a weight from 0 up, found -1");
 }
 
 TEST_CASE("cutmix: boxes, shares and partners of a step") {

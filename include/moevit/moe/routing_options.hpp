@@ -56,8 +56,8 @@ struct RoutingOptions {
   /// Sparse blocks whose router is replaced by random gates, for ablations.
   Placement random = {};
   std::uint64_t seed = 0;  ///< of the random gates
-  /// The expert of each image, with weight 1, in place of what a per-image router chooses, for ablations such as routing
-  /// by the true super-class; needs k = 1. Empty: the router chooses. Routers of tokens ignore it.
+  /// The expert of each image, with weight 1, in place of what a per-image router chooses, for ablations such as
+  /// routing by the true super-class; needs k = 1. Empty: the router chooses. Routers of tokens ignore it.
   std::span<const std::int32_t> assigned = {};
 };
 

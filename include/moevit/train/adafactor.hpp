@@ -28,8 +28,10 @@ struct AdafactorOptions {
 /// against all before it, for each matrix of a stack of experts, where optax takes the two longest axes.
 class Adafactor {
  public:
+  /// Throws Error when options make no sense.
   explicit Adafactor(std::span<const Parameter> parameters, AdafactorOptions options = {})
       : options_(std::move(options)), trained_(parameters, options_.decays) {
+    check_options();
     for (const Parameter& parameter : parameters) moments_.push_back(moments_of(parameter));
     if (options_.momentum != 0) trace_ = ParameterState("adafactor.trace", parameters);
   }
@@ -75,6 +77,16 @@ class Adafactor {
   }
 
  private:
+  void check_options() const {
+    if (options_.factored_from < 1)
+      fail("adafactor: expected to factor matrices from a side of at least 1, found ", options_.factored_from);
+    if (!(options_.decay_exponent > 0))
+      fail("adafactor: expected a decay exponent above 0, found ", options_.decay_exponent);
+    if (!(options_.clip >= 0)) fail("adafactor: expected to clip updates to a size from 0 up, found ", options_.clip);
+    if (!(options_.momentum >= 0 && options_.momentum < 1))
+      fail("adafactor: expected a momentum from 0 to below 1, found ", options_.momentum);
+  }
+
   /// Second moments of one parameter: `matrices` of row_count x column_count elements.
   struct Moments {
     std::string name;

@@ -111,8 +111,8 @@ class EvaluationPass {
 
 }  // namespace detail
 
-/// One epoch of a loader; ensembles predict by the mean of their members' probabilities. The loader's images need labels. Throws Error as the loader, the model and
-/// softmax_cross_entropy, and when super-classes do not fit.
+/// One epoch of a loader; ensembles predict by the mean of their members' probabilities. The loader's images need
+/// labels. Throws Error as the loader, the model and softmax_cross_entropy, and when super-classes do not fit.
 template <class Net>
 Evaluation evaluate(const Net& net, Loader& loader, Context& context, const EvaluationRouting& routing = {}) {
   detail::EvaluationPass<Net> pass(net, context, routing);

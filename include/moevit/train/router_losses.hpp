@@ -17,7 +17,7 @@ namespace moevit {
 /// Auxiliary losses of top-k routers and the super-class loss of a Mobile V-MoE's router, summed over one step.
 class RouterLosses {
  public:
-  /// Throws Error when super-classes do not fit the model.
+  /// Throws Error when super-classes do not fit the model, or weights make no sense.
   RouterLosses(const ModelDescription& model, RouterTraining options)
       : options_(std::move(options)),
         has_auxiliary_(model.moe.router == RouterKind::top_k &&
@@ -25,6 +25,7 @@ class RouterLosses {
                         options_.losses.z > 0)),
         experts_(model.moe.experts),
         members_(model.moe.members) {
+    check_weights();
     if (options_.routing != ImageRouting::learned && model.family != ModelFamily::mobile_vmoe)
       fail("image routing: expected a Mobile V-MoE, whose router decides once per image");
     if (options_.super_classes.empty()) return;
@@ -66,6 +67,16 @@ class RouterLosses {
   double router() const { return router_; }
 
  private:
+  void check_weights() const {
+    const auto check = [](const char* loss, double weight) {
+      if (!(weight >= 0)) fail(loss, ": expected a weight from 0 up, found ", weight);
+    };
+    check("importance loss", options_.losses.importance);
+    check("load loss", options_.losses.load);
+    check("GShard loss", options_.losses.gshard);
+    check("router z-loss", options_.losses.z);
+  }
+
   /// What one auxiliary loss is over: the tokens of a group, and the columns of the experts that they choose from.
   struct Part {
     std::vector<Index> rows;

@@ -132,9 +132,8 @@ inline void add_line(const std::string& text, TrainingHistory& history) {
     history.training.push_back({step, static_cast<Index>(at("epoch")), at("loss"), at("auxiliary_loss"),
                                 at("router_loss"), at("learning_rate"), at("gradient_norm")});
   else
-    history.evaluations.push_back(
-        {step, at("validation_loss"), at("validation_accuracy"), line.at("best").front().boolean,
-         at("router_accuracy")});
+    history.evaluations.push_back({step, at("validation_loss"), at("validation_accuracy"),
+                                   line.at("best").front().boolean, at("router_accuracy")});
 }
 
 }  // namespace detail

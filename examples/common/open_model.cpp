@@ -1,0 +1,51 @@
+#include "common/open_model.hpp"
+#include "common/models.hpp"
+
+#include <moevit/io/cpp_type.hpp>
+#include <moevit/io/describe.hpp>
+#include <moevit/io/safetensors.hpp>
+
+#include <memory>
+#include <string>
+#include <tuple>
+#include <type_traits>
+
+namespace examples {
+
+namespace {
+
+/// What to do when no known model fits. `reasons`: why each does not, one after the other.
+[[noreturn]] void refuse_model(const moevit::TensorFile& file, const std::string& reasons) {
+  const moevit::InferredModel model = moevit::describe(file);  // throws when it is no vision transformer at all
+  std::string assumptions;
+  for (const std::string& assumption : model.assumptions) assumptions += "\n  // " + assumption;
+  moevit::fail(
+      file.path().string(), ": none of the models that this program is compiled with fits.\nIts type is\n  ",
+      moevit::cpp_type(model.description), assumptions,
+      "\nAdd it to KnownModels in examples/common/models.hpp and build again. Why the known ones do not fit:", reasons);
+}
+
+}  // namespace
+
+std::unique_ptr<AnyModel> open_model(const std::filesystem::path& path) {
+  const moevit::TensorFile file = moevit::read_safetensors(path);
+  std::unique_ptr<AnyModel> found;
+  std::string reasons;
+  const auto try_type = [&]<class Net>(std::type_identity<Net>) {
+    if (found) return;
+    auto model = std::make_unique<ModelHolder<Net>>();
+    try {
+      model->load(file);
+      found = std::move(model);
+    } catch (const moevit::Error& error) {
+      reasons += std::string("\n") + error.what();
+    }
+  };
+  [&]<class... Nets>(std::type_identity<std::tuple<Nets...>>) {
+    (try_type(std::type_identity<Nets>{}), ...);
+  }(std::type_identity<KnownModels>{});
+  if (!found) refuse_model(file, reasons);
+  return found;
+}
+
+}  // namespace examples
