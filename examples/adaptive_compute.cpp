@@ -67,7 +67,10 @@ struct Flags {
     app.add_option("--group", measurer.group, "Images that are routed together")
         ->capture_default_str()
         ->check(CLI::Range(1, 1 << 16));
-    app.add_option("--repeats", measurer.repeats, "Passes over each group, the fastest of which is its time")
+    app.add_option("--timed-groups", measurer.timed_groups, "Groups that are timed, from the first on")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    app.add_option("--repeats", measurer.repeats, "Passes over a timed group, the fastest of which counts")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     app.add_option("--threads", measurer.threads, "Threads")->capture_default_str()->check(CLI::Range(1, 1024));
@@ -136,13 +139,14 @@ int study(Flags flags) {
   const std::vector<Index> numbers = choose_images(*dataset, flags);
   examples::adaptive::Measurer measurer(*model, *dataset, numbers, flags.measurer);
   std::vector<Measurement> measurements;
-  std::string lines;
   for (const Setting& setting : settings_of(about, flags)) {
     measurements.push_back(measurer.measure(setting));
-    lines += examples::adaptive::to_json(measurements.back());
     std::fprintf(stderr, "%s: %.2f %%\n", examples::adaptive::label_of(setting).c_str(),
                  100 * measurements.back().accuracy());
   }
+  measurer.measure_times(measurements);
+  std::string lines;
+  for (const Measurement& measurement : measurements) lines += examples::adaptive::to_json(measurement);
   const std::string table = std::to_string(numbers.size()) + " images in groups of " +
                             std::to_string(flags.measurer.group) + ", " + std::to_string(flags.measurer.threads) +
                             " threads\n" + examples::adaptive::to_table(measurements) + moevit::build_info() + "\n";

@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,7 +32,7 @@ struct Measurement {
   Setting setting;
   Index images = 0;
   Index correct = 0;
-  double seconds_per_image = 0;  ///< of the model, without reading: the fastest of all repetitions of a pass
+  double seconds_per_image = 0;  ///< of the model, without reading
   double rows_per_image = 0;     ///< that experts computed, over all sparse blocks
   double dropped = 0;            ///< share of the routers' choices
 
@@ -41,7 +43,8 @@ struct Measurement {
 struct MeasurerOptions {
   Index group = 64;  ///< images that are routed together: one forward pass
   Index threads = 1;
-  Index repeats = 1;        ///< passes over each group, for times; the results are the same
+  Index timed_groups = 4;   ///< groups that are timed, from the first on
+  Index repeats = 5;        ///< of their passes, the fastest of which counts
   Index most_selected = 4;  ///< largest k
 };
 
@@ -71,27 +74,38 @@ class Measurer {
     outputs_.resize(static_cast<std::size_t>(options.group) * classes_);
   }
 
+  /// Everything but the time.
   Measurement measure(const Setting& setting) {
-    context_.routing = standard_;
-    context_.routing.capacity_ratio = setting.capacity;
-    context_.routing.priority = setting.priority;
-    if (setting.selected) context_.routing.selected = setting.selected;
-    Measurement result{.setting = setting};
-    if (!setting.random.empty()) context_.routing.random = placement_of(setting.random);
+    apply(setting);
+    Measurement result{.setting = setting, .images = std::ssize(labels_)};
     Index rows = 0, demand = 0, kept = 0;
-    for (std::size_t first = 0; first < labels_.size(); first += static_cast<std::size_t>(options_.group)) {
-      const std::size_t count = std::min(labels_.size() - first, static_cast<std::size_t>(options_.group));
-      result.seconds_per_image += pass(first, count);
-      result.correct += count_correct(first, count);
+    for (Index group = 0; group < groups(); ++group) {
+      forward(group);
+      result.correct += count_correct(group);
       rows += context_.expert_rows();
       count_choices(demand, kept);
     }
-    result.images = std::ssize(labels_);
-    const auto images = static_cast<double>(result.images);
-    result.seconds_per_image /= images;
-    result.rows_per_image = static_cast<double>(rows) / images;
+    result.rows_per_image = static_cast<double>(rows) / static_cast<double>(result.images);
     result.dropped = demand ? 1. - static_cast<double>(kept) / static_cast<double>(demand) : 0.;
     return result;
+  }
+
+  /// Times of all measurements, in turn and again, so that a machine that is slow for a while is slow for all of them.
+  void measure_times(std::vector<Measurement>& measurements) {
+    const Index timed = std::min(options_.timed_groups, groups());
+    std::vector<double> least(measurements.size() * static_cast<std::size_t>(timed),
+                              std::numeric_limits<double>::infinity());
+    for (Index repeat = 0; repeat < options_.repeats; ++repeat)
+      for (std::size_t i = 0; i < measurements.size(); ++i) {
+        apply(measurements[i].setting);
+        for (Index group = 0; group < timed; ++group) {
+          double& time = least[i * static_cast<std::size_t>(timed) + static_cast<std::size_t>(group)];
+          time = std::min(time, seconds_of(group));
+        }
+      }
+    const Index images = std::min(timed * options_.group, static_cast<Index>(labels_.size()));
+    for (std::size_t i = 0; i < least.size(); ++i)
+      measurements[i / static_cast<std::size_t>(timed)].seconds_per_image += least[i] / static_cast<double>(images);
   }
 
  private:
@@ -104,24 +118,37 @@ class Measurer {
     return placement;
   }
 
-  /// Seconds of the fastest of all repetitions.
-  double pass(std::size_t first, std::size_t count) {
-    using Clock = std::chrono::steady_clock;
-    double least = std::numeric_limits<double>::infinity();
-    for (Index i = 0; i < options_.repeats; ++i) {
-      const auto start = Clock::now();
-      model_.forward(std::span<const float>(pixels_).subspan(first * values_, count * values_),
-                     std::span(outputs_).first(count * classes_), context_);
-      least = std::min(least, std::chrono::duration<double>(Clock::now() - start).count());
-    }
-    return least;
+  void apply(const Setting& setting) {
+    context_.routing = standard_;
+    context_.routing.capacity_ratio = setting.capacity;
+    context_.routing.priority = setting.priority;
+    context_.routing.selected = setting.selected;
+    if (!setting.random.empty()) context_.routing.random = placement_of(setting.random);
   }
 
-  Index count_correct(std::size_t first, std::size_t count) const {
+  Index groups() const { return moevit::ceil_div(static_cast<Index>(labels_.size()), options_.group); }
+  std::size_t first_of(Index group) const { return static_cast<std::size_t>(group * options_.group); }
+  std::size_t size_of(Index group) const {
+    return std::min(labels_.size() - first_of(group), static_cast<std::size_t>(options_.group));
+  }
+
+  void forward(Index group) {
+    model_.forward(std::span<const float>(pixels_).subspan(first_of(group) * values_, size_of(group) * values_),
+                   std::span(outputs_).first(size_of(group) * classes_), context_);
+  }
+
+  double seconds_of(Index group) {
+    using Clock = std::chrono::steady_clock;
+    const auto start = Clock::now();
+    forward(group);
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  Index count_correct(Index group) const {
     Index correct = 0;
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < size_of(group); ++i) {
       const float* logits = outputs_.data() + i * classes_;
-      correct += std::max_element(logits, logits + classes_) - logits == labels_[first + i];
+      correct += std::max_element(logits, logits + classes_) - logits == labels_[first_of(group) + i];
     }
     return correct;
   }
