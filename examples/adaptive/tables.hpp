@@ -44,6 +44,30 @@ inline std::string to_json(const Measurement& measurement) {
   return json.dump() + "\n";
 }
 
+/// What to_json wrote. Throws moevit::Error when the line is something else.
+inline Measurement from_json(const std::string& line) {
+  try {
+    const auto json = nlohmann::json::parse(line);
+    Measurement measurement;
+    Setting& setting = measurement.setting;
+    json.at("study").get_to(setting.study);
+    if (!json.at("capacity").is_null()) json.at("capacity").get_to(setting.capacity);
+    const auto priority = json.at("priority").get<std::string>();
+    for (const auto known : {moevit::Priority::position, moevit::Priority::max_gate, moevit::Priority::sum_of_gates})
+      if (priority == name_of(known)) setting.priority = known;
+    json.at("selected").get_to(setting.selected);
+    json.at("random_blocks").get_to(setting.random);
+    json.at("images").get_to(measurement.images);
+    json.at("correct").get_to(measurement.correct);
+    measurement.seconds_per_image = json.at("microseconds_per_image").get<double>() / 1e6;
+    json.at("expert_rows_per_image").get_to(measurement.rows_per_image);
+    json.at("dropped").get_to(measurement.dropped);
+    return measurement;
+  } catch (const nlohmann::json::exception& error) {
+    moevit::fail("expected a line of adaptive.jsonl: ", error.what());
+  }
+}
+
 /// What a row is about, in a few words.
 inline std::string label_of(const Setting& setting) {
   if (setting.study == "selected") return "k = " + std::to_string(setting.selected);
