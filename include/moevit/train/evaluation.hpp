@@ -36,6 +36,18 @@ struct EvaluationRouting {
 
 namespace detail {
 
+/// Gives a context its routing options back, also when an Error leaves the pass.
+class RoutingRestored {
+ public:
+  explicit RoutingRestored(Context& context) : context_(context), options_(context.routing) {}
+  RoutingRestored(const RoutingRestored&) = delete;
+  ~RoutingRestored() { context_.routing = options_; }
+
+ private:
+  Context& context_;
+  RoutingOptions options_;
+};
+
 /// Sums over batches, of one model type.
 template <class Net>
 class EvaluationPass {
@@ -56,10 +68,11 @@ class EvaluationPass {
     outputs_.resize(values * members), targets_.resize(values);
     const MatrixView targets(targets_.data(), count, classes);
     one_hot_targets(batch.labels, targets);
-    const auto assigned = context_.routing.assigned;
-    context_.routing.assigned = experts_.assign(batch.numbers, targets);
-    net_.forward({batch.images.data(), static_cast<std::size_t>(batch.images.size())}, std::span(outputs_), context_);
-    context_.routing.assigned = assigned;
+    {
+      const RoutingRestored restored(context_);
+      context_.routing.assigned = experts_.assign(batch.numbers, targets);
+      net_.forward({batch.images.data(), static_cast<std::size_t>(batch.images.size())}, std::span(outputs_), context_);
+    }
     const ConstMatrixView logits = predictions(count);
     loss_ += static_cast<double>(count) * softmax_cross_entropy(logits, batch.labels);
     const std::vector<std::int32_t> found = top_classes(logits, 1);

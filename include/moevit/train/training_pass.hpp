@@ -102,11 +102,10 @@ class TrainingPass {
   /// One epoch of a loader, without noise and with the model's own capacity.
   Evaluation evaluate(const Net& net, Loader& loader) {
     Context& context = run_.context();
-    const RoutingOptions training = std::exchange(context.routing, evaluation_routing_);
+    const detail::RoutingRestored restored(context);
+    context.routing = evaluation_routing_;
     const RouterTraining& router = options_.router;
-    Evaluation result = moevit::evaluate(net, loader, context, {router.routing, router.super_classes, options_.seed});
-    context.routing = training;
-    return result;
+    return moevit::evaluate(net, loader, context, {router.routing, router.super_classes, options_.seed});
   }
 
   /// Where numbers that are not finite appear first in the last pass: "the image values", "the weights NAME", "the
