@@ -38,7 +38,8 @@ struct Scaling {
 
 /// Every iteration calls one(input) and two(input), the same work with one and with two threads, and a loop of
 /// multiply-adds of about the same length with one and with two threads, so that all four meet the same neighbours.
-/// same(): whether both gave the same bits. "vs_fma" is the target: at least 0.93.
+/// same(): whether both gave the same bits. "vs_fma" is the target: at least 0.93. Where fma_scaling is far below 2,
+/// others use the cores, and nothing can be said.
 template <class One, class Two, class Same>
 void measure_scaling(benchmark::State& state, One&& one, Two&& two, Same&& same) {
   Scaling work, fma;

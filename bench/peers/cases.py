@@ -20,7 +20,7 @@ COMPARED = {
              ("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),
              ("ONNX Runtime int8", engines.onnx_runtime_int8, "onnx_runtime", 0.5),
              ("JAX", engines.jax, "jax", 1e-3),
-             ("JAX, training", engines.jax_training, "jax_training", 1e-3)),
+             ("JAX, training", engines.jax_training, "jax_training", 1e-4)),
     "bf16": (("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),),
     "bf16 weights": (("ONNX Runtime fp32", engines.onnx_runtime, "onnx_runtime", 0.5),
                      ("OpenVINO f32", engines.openvino_f32, "openvino", 0.5)),
