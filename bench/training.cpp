@@ -18,7 +18,8 @@ constexpr ModelDescription dense_128{
     VitConfig{.image = 32, .patch = 4, .dim = 128, .depth = 6, .heads = 4, .hidden = 512, .classes = 10},
     MoeConfig{.placement = no_blocks()}};
 
-/// Megabytes of a training pass over what its activations need; gradients and moments apart.
+/// Megabytes of a training pass over what its activations need; gradients and moments apart. Plans and gates, about a
+/// megabyte here, stand in neither.
 template <ModelDescription description>
 std::map<std::string, double> memory_of(std::vector<Parameter> parameters) {
   using Passes = typename TrainingStep<description>::Passes;
