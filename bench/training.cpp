@@ -21,7 +21,7 @@ constexpr ModelDescription dense_128{
 /// Megabytes of a training pass over what its activations need; gradients and moments apart. Plans and gates, about a
 /// megabyte here, stand in neither.
 template <ModelDescription description>
-std::map<std::string, double> memory_of(std::vector<Parameter> parameters) {
+std::map<std::string, double> memory_of(const std::vector<Parameter>& parameters) {
   using Passes = typename TrainingStep<description>::Passes;
   constexpr VitConfig vit = description.vit;
   constexpr RoutingOptions options = routing_options(TrainingStep<description>::Net::moe);
