@@ -8,7 +8,10 @@
 #include <moevit/core/error.hpp>
 #include <moevit/core/parameter.hpp>
 
+#include <benchmark/benchmark.h>
+
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,8 +27,9 @@ struct Work {
 /// A benchmark, made when its turn comes. The input changes with every iteration, so that no result is reused and
 /// branches cannot be learned; weights stay.
 struct Case {
-  std::function<Work(Index input)> run;    // input: 0..inputs-1
-  std::function<void(Index input)> check;  // after run(input): throws Error when the result is wrong
+  std::function<Work(Index input)> run;         // input: 0..inputs-1
+  std::function<void(Index input)> check;       // after run(input): throws Error when the result is wrong
+  std::map<std::string, double> counters = {};  // reported beside the times, which they do not depend on
 };
 
 /// Prepared inputs of a case.
@@ -34,6 +38,9 @@ inline constexpr Index inputs = 3;
 /// Adds a case. Before it is timed it runs and is checked on every input; if a check fails it is not timed, and the
 /// program ends with an error. "family/shape" is the way names are built.
 void add(const std::string& name, std::function<Case()> make);
+
+/// Reports a wrong result instead of times; the program will end with an error.
+void refuse(benchmark::State& state, const std::string& why);
 
 /// Whether a case was refused.
 bool any_refused();

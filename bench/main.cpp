@@ -36,7 +36,6 @@ void begin(const std::string& name, const std::function<Case()>& make) {
     current.peak = measure_fma_peak();
   } catch (const std::exception& error) {
     current.refusal = error.what();
-    refused = true;
   }
 }
 
@@ -68,10 +67,7 @@ struct Rates {
 
 void measure(benchmark::State& state, const std::string& name, const std::function<Case()>& make) {
   begin(name, make);
-  if (!current.refusal.empty()) {
-    state.SkipWithError(current.refusal.c_str());
-    return;
-  }
+  if (!current.refusal.empty()) return refuse(state, current.refusal);
   Rates rates;
   Index input = 0;
   for (auto _ : state) {
@@ -81,6 +77,7 @@ void measure(benchmark::State& state, const std::string& name, const std::functi
     input = (input + 1) % inputs;
   }
   rates.report(state, current.peak);
+  for (const auto& [counter, value] : current.made->counters) state.counters[counter] = value;
 }
 
 }  // namespace
@@ -89,6 +86,11 @@ void add(const std::string& name, std::function<Case()> make) {
   benchmark::RegisterBenchmark(name.c_str(), [name, make = std::move(make)](benchmark::State& state) {
     measure(state, name, make);
   })->Unit(benchmark::kMillisecond);
+}
+
+void refuse(benchmark::State& state, const std::string& why) {
+  refused = true;
+  state.SkipWithError(why.c_str());
 }
 
 bool any_refused() { return refused; }

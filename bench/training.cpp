@@ -1,11 +1,8 @@
-/// Training steps: forward, loss, backward, update with Adam. Three times the forward pass's multiply-adds.
-#include "common.hpp"
+/// Training steps: time, memory, and how a step on two threads compares with one. Three times the forward pass's
+/// multiply-adds.
 #include "fashion_models.hpp"
-
-#include <moevit/models/backpropagation.hpp>
-#include <moevit/models/presets.hpp>
-#include <moevit/train/adam.hpp>
-#include <moevit/train/classification_losses.hpp>
+#include "scaling.hpp"
+#include "training_step.hpp"
 
 #include <cmath>
 #include <memory>
@@ -21,31 +18,44 @@ constexpr ModelDescription dense_128{
     VitConfig{.image = 32, .patch = 4, .dim = 128, .depth = 6, .heads = 4, .hidden = 512, .classes = 10},
     MoeConfig{.placement = no_blocks()}};
 
+/// Megabytes of a training pass over what its activations need; gradients and moments apart. Plans and gates, about a
+/// megabyte here, stand in neither.
+template <ModelDescription description>
+std::map<std::string, double> memory_of(const std::vector<Parameter>& parameters) {
+  using Passes = typename TrainingStep<description>::Passes;
+  constexpr VitConfig vit = description.vit;
+  constexpr RoutingOptions options = routing_options(TrainingStep<description>::Net::moe);
+  constexpr Index saved = Passes::saved_bytes(options, batch, false);
+  constexpr Index scratch = Passes::scratch(options, batch).total(1);
+  // The gradient of the stream stands among what is saved, but is no activation.
+  constexpr Index needed = saved - arena_bytes<float>(batch * vit.tokens() * vit.dim);
+  Index weights = 0;
+  for (const Parameter& parameter : parameters) weights += parameter.size() * static_cast<Index>(sizeof(float));
+  const auto megabytes = [](Index bytes) { return 1e-6 * static_cast<double>(bytes); };
+  return {{"saved_MB", megabytes(saved)},
+          {"scratch_MB", megabytes(scratch)},
+          {"memory_ratio", static_cast<double>(saved + scratch) / static_cast<double>(needed)},
+          {"gradients_MB", megabytes(weights)},
+          {"moments_MB", megabytes(2 * weights)}};
+}
+
 template <ModelDescription description>
 class Step {
   static constexpr VitConfig vit = description.vit;
-  using Net = Model<description>;
 
  public:
-  Step() {
-    test::randomise(net_.parameters(), 7);
-    for (Index image = 0; image < batch; ++image) labels_.push_back(static_cast<std::int32_t>(image % vit.classes));
-  }
+  explicit Step(Index threads = 1) : step_(batch, threads) { test::randomise(step_.net.parameters(), 7); }
 
   Work run(Index input) {
-    set_to_zero(gradients_.parameters());
-    loss_ = pass(input);
-    run_.backward(net_, d_logits_, gradients_);
-    optimizer_.step(net_.parameters(), gradients_.parameters(), 0.);  // all of the work, the weights stay
-    return {.multiply_adds = 3. * static_cast<double>(batch) * multiply_adds(description),
-            .tokens = static_cast<double>(batch * vit.tokens())};
+    loss_ = step_.run(images_[static_cast<std::size_t>(input)], 0.);
+    return {.multiply_adds = step_.multiply_adds(), .tokens = static_cast<double>(batch * vit.tokens())};
   }
 
   /// The loss falls along the gradient of the classifier as that gradient's length says. Moving anything before a
   /// router could change its choices, and the loss would jump.
   void check(Index input) {
     constexpr double fall = 1e-3;
-    const std::vector<Parameter> parameters = heads_of(net_), gradients = heads_of(gradients_);
+    const std::vector<Parameter> parameters = heads_of(step_.net), gradients = heads_of(step_.gradients);
     double squares = 0.;
     for (const Parameter& gradient : gradients)
       for (const float g : gradient.values()) squares += double{g} * double{g};
@@ -58,42 +68,57 @@ class Step {
       for (std::size_t k = 0; k < moved.size(); ++k) moved[k] -= static_cast<float>(step * double{slope[k]});
       parameters[i].assign(moved);
     }
-    const double fallen = loss_ - pass(input), expected = fall * length;
+    const double fallen = loss_ - step_.forward(images_[static_cast<std::size_t>(input)]), expected = fall * length;
     for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i].assign(before[i]);
     if (!(std::abs(fallen - expected) <= 0.1 * expected))
       fail("wrong gradient: expected the loss to fall by ", expected, ", found ", fallen);
   }
 
+  std::map<std::string, double> memory() { return memory_of<description>(step_.net.parameters()); }
+
+  bool has_gradients_of(Step& other) {
+    const std::vector<Parameter> mine = step_.gradients.parameters(), theirs = other.step_.gradients.parameters();
+    return std::ranges::equal(mine, theirs,
+                              [](const Parameter& a, const Parameter& b) { return a.values() == b.values(); });
+  }
+
  private:
+  using Net = typename TrainingStep<description>::Net;
+
   static std::vector<Parameter> heads_of(Net& net) {
     std::vector<Parameter> list = net.parameters();
     std::erase_if(list, [](const Parameter& parameter) { return parameter.role != Role::head; });
     return list;
   }
 
-  double pass(Index input) {
-    run_.forward(net_, images_[static_cast<std::size_t>(input)], logits_);
-    return softmax_cross_entropy({logits_.data(), batch, vit.classes}, labels_, {d_logits_.data(), batch, vit.classes});
-  }
-
-  Net net_, gradients_;
-  Backpropagation<vit, typename Net::SparsePart> run_{net_, {.images = batch}};
-  Adam optimizer_{net_.parameters(), {.weight_decay = 0.05}};
+  TrainingStep<description> step_;
   std::vector<std::vector<float>> images_ = random_inputs(batch * vit.image_values());
-  std::vector<float> logits_ = std::vector<float>(batch * vit.classes), d_logits_ = logits_;
-  std::vector<std::int32_t> labels_;
   double loss_ = 0.;
 };
 
 template <ModelDescription description>
+void measure_step_scaling(benchmark::State& state) {
+  Step<description> one, two(2);
+  measure_scaling(
+      state, [&](Index input) { one.run(input); }, [&](Index input) { two.run(input); },
+      [&] { return two.has_gradients_of(one); });
+}
+
+template <ModelDescription description>
 void add_step(const std::string& name) {
-  add("training/" + name + "/B" + std::to_string(batch), [] {
+  const std::string place = name + "/B" + std::to_string(batch);
+  add("training/" + place, [] {
     const auto step = std::make_shared<Step<description>>();
-    return Case{[step](Index input) { return step->run(input); }, [step](Index input) { step->check(input); }};
+    return Case{[step](Index input) { return step->run(input); }, [step](Index input) { step->check(input); },
+                step->memory()};
   });
+  benchmark::RegisterBenchmark(("training/scaling/" + place).c_str(), measure_step_scaling<description>)
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime();
 }
 
 const bool added = [] {
+  add_step<fashion_vit>("fashion_vit");
   add_step<fashion_vmoe>("fashion_vmoe_E8_top2");
   add_step<fashion_mobile_vmoe>("fashion_mobile_vmoe_E5");
   add_step<dense_128>("vit_6x128");

@@ -19,7 +19,8 @@ COMPARED = {
              ("OpenVINO f32", engines.openvino_f32, "openvino", 1e-3),
              ("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),
              ("ONNX Runtime int8", engines.onnx_runtime_int8, "onnx_runtime", 0.5),
-             ("JAX", engines.jax, "jax", 1e-3)),
+             ("JAX", engines.jax, "jax", 1e-3),
+             ("JAX, training", engines.jax_training, "jax_training", 1e-4)),
     "bf16": (("OpenVINO bf16", engines.openvino_bf16, "openvino", 0.5),),
     "bf16 weights": (("ONNX Runtime fp32", engines.onnx_runtime, "onnx_runtime", 0.5),
                      ("OpenVINO f32", engines.openvino_f32, "openvino", 0.5)),
@@ -64,6 +65,7 @@ class Case:
     to_peer: Callable = lambda value: value
     precisions: tuple = ("fp32",)
     reduced_peers: bool = True  # whether peers of lower precision have anything to reduce
+    counts_images: bool = False  # whether images per second are reported as well
 
 
 def channels_first(images):
@@ -86,16 +88,28 @@ def model_graphs(experts, **fixed):
             for family, ways in ATTEND.items()}
 
 
-
-def jax_way(name, capacity_ratio=0):
+def jax_way(made, name, capacity_ratio):
     """JAX is imported only where it is asked for."""
     def make(weights, _batch):
         import jax_models
-        return jax_models.model(weights, getattr(jax_models, name), capacity_ratio)
+        return getattr(jax_models, made)(weights, getattr(jax_models, name), capacity_ratio)
     return make
 
 
-JAX_WAYS = (jax_way("ragged"), jax_way("every_expert"), *(jax_way("by_indices", ratio) for ratio in (2, 3, 4)))
+def jax_ways(made, *more):
+    """made: model or training of jax_models; more: further ways of sparse layers."""
+    ways = [("ragged", 0), ("every_expert", 0), *(("by_indices", ratio) for ratio in (2, 3, 4)), *more]
+    return [jax_way(made, *way) for way in ways]
+
+
+GATHERED = ("gathered_weights", 0)
+
+
+def training_case(name, ways, make_input=fashion_images, batch=64):
+    """JAX's threads are those of the process: it is compared on one."""
+    return Case(name, (batch,), make_input, {"jax_training": ways}, threads=(1,), to_peer=channels_first,
+                counts_images=True)
+
 
 CASES = (
     Case("vit_tiny_16", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS[:1]), to_peer=channels_first,
@@ -103,9 +117,12 @@ CASES = (
     Case("mobile_vmoe_12x192", (1, 8), partial(smooth_images, size=224), model_graphs(EXPERTS),
          to_peer=channels_first, precisions=MODEL_PRECISIONS),
     Case("fashion_vmoe", (64,), fashion_images, model_graphs(EXPERTS[:1], image=28, heads=4) |
-         {"jax": JAX_WAYS}, to_peer=channels_first, reduced_peers=False),
+         {"jax": jax_ways("model")}, to_peer=channels_first, reduced_peers=False),
     Case("fashion_mobile_vmoe", (64,), fashion_images, model_graphs(EXPERTS, image=28, heads=4) |
-         {"jax": JAX_WAYS + (jax_way("gathered_weights"),)}, to_peer=channels_first, reduced_peers=False),
+         {"jax": jax_ways("model", GATHERED)}, to_peer=channels_first, reduced_peers=False),
+    training_case("training_vit", jax_ways("training")[:1]),
+    training_case("training_vmoe", jax_ways("training")),
+    training_case("training_mobile_vmoe", jax_ways("training", GATHERED)),
     Case("vmoe_layer", (8,), partial(image_tokens, width=384), same(layers.vmoe_layer_graph)),
     Case("mobile_layer", (1, 16), partial(image_tokens, width=192),
          same(*(partial(layers.mobile_layer_graph, experts=way) for way in EXPERTS))),

@@ -116,6 +116,42 @@ class JaxPeer(Peer):
         return [np.asarray(self.function(value)) for value in self.device_inputs]
 
 
+FIRST_RATE = 1e-3  # as in our_training.cpp
+
+
+def by_name(tensors):
+    """All values of named tensors in one row."""
+    return np.concatenate([np.ravel(tensors[name]) for name in sorted(tensors)])
+
+
+class JaxTrainingPeer(JaxPeer):
+    """A training step that JAX has compiled. As with ours, the first one moves the weights and the others have rate 0."""
+
+    def __init__(self, training, inputs, threads):
+        self.state, step = training
+        super().__init__(step, inputs, threads)
+        self.once = self.train
+
+    def train(self, images, rate=0.):
+        self.state, loss = self.function(self.state, images, rate)
+        for value in (*self.state[0].values(), loss):
+            value.block_until_ready()
+        return loss
+
+    def outputs(self):
+        """The loss of every input; gradient and weights after the first."""
+        first, *others = self.device_inputs
+        losses = [self.train(first, FIRST_RATE)]
+        weights, moments, *_ = self.state
+        gradients = by_name(moments) / np.float32(0.1)  # the first moment is a tenth of the gradient
+        results = [gradients, by_name(weights)]  # copies: the state is used up by the next step
+        return [np.asarray(loss) for loss in losses + [self.train(images) for images in others]] + results
+
+
+def jax_training(training, inputs, threads):
+    return JaxTrainingPeer(training, inputs, threads)
+
+
 def jax(function, inputs, threads):
     return JaxPeer(function, inputs, threads)
 

@@ -20,19 +20,40 @@ def expect(condition, what):
         sys.exit(f"error: {what}")
 
 
-def open_tiny(ours, folder, threads):
-    """Two batches of two images of 32 x 32; -> the logits that the server wrote."""
+def open_tiny(ours, folder, threads, case="tiny_mobile", outputs=2 * 10):
+    """Two batches of two images of 32 x 32; -> the outputs that the server wrote."""
     inputs = os.path.join(folder, "inputs.f32")
     with open(inputs, "wb") as file:
         array("f", [(i * 37 % 101) / 50. - 1. for i in range(2 * 2 * 32 * 32 * 3)]).tofile(file)
-    cost = ours.ask(do="open", case="tiny_mobile", precision="fp32", threads=threads, batch=2, inputs=inputs,
+    cost = ours.ask(do="open", case=case, precision="fp32", threads=threads, batch=2, inputs=inputs,
                     folder=folder)
     expect(cost["inputs"] == 2 and cost["multiply_adds"] > 0 and cost["bytes"] > 0, f"a cost, found {cost}")
     expect(os.path.getsize(os.path.join(folder, "weights.safetensors")) > 0, "weights are written")
-    logits = array("f")
+    values = array("f")
     with open(os.path.join(folder, "outputs.f32"), "rb") as file:
-        logits.fromfile(file, 2 * 2 * 10)
-    return logits
+        values.fromfile(file, 2 * outputs)
+    return values
+
+
+def first_step(ours, folder, threads):
+    """-> losses, and the files of a training step's first update."""
+    losses = open_tiny(ours, folder, threads, "training_tiny_mobile", 1)
+    files = {}
+    for name in ("weights", "gradients", "updated"):
+        with open(os.path.join(folder, f"{name}.safetensors"), "rb") as file:
+            files[name] = file.read()
+    return losses, files
+
+
+def test_training(program):
+    ours = Ours(program)
+    with tempfile.TemporaryDirectory() as folder:
+        losses, files = first_step(ours, folder, 1)
+        expect(all(0 < loss < 20 for loss in losses), f"losses, found {losses}")
+        expect(len(set(files.values())) == 3, "gradients, and weights that the first step has moved")
+        expect(len({len(content) for content in files.values()}) == 1, "the same tensors before and after a step")
+        expect(first_step(ours, folder, 2) == (losses, files), "two threads give the same losses, gradients and weights")
+    ours.close()
 
 
 def test_server(program):
@@ -67,6 +88,10 @@ def test_table(folder):
     with contextlib.redirect_stdout(io.StringIO()) as text:
         table.print_table(rows)
     expect("2.00 / 2.00" in text.getvalue(), "the ratio is in the table")
+    training = rows[0] | {"ours_images_per_second": 640., "peer_images_per_second": 320.}
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        table.print_table([training])
+    expect("640" in text.getvalue() and "320/s 2.00 / 2.00" in text.getvalue(), "images per second are in the table")
     plot = Plot(50, 50, 200, 100, padded([1, 10]), padded([2, 3]))
     plot.axes("a < b", "x", "y")
     plot.line([(1, 2), (10, 3)], "#000000")
@@ -80,3 +105,4 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         test_table(scratch)
     test_server(sys.argv[1])
+    test_training(sys.argv[1])

@@ -1,4 +1,5 @@
-"""The small models in JAX, as their authors' library says them: what `jit` makes of one function of the images.
+"""The small models in JAX, as their authors' library says them: what `jit` makes of one function of the images, and of
+a training step.
 
 Sparse layers come in three ways, of which the fastest is taken: the rows of each expert in buffers as large as these
 inputs need (the authors' dispatch by indices, nothing dropped), the rows sorted by expert and multiplied in one ragged
@@ -127,9 +128,45 @@ def forward(weights, images, way, capacity):
     return linear(norm(x[:, 0], weights, "norm"), weights, "head")
 
 
-def model(weights, way, capacity_ratio):
-    """A function of the images. `capacity_ratio`: rows of an expert's buffer over what equal shares would need."""
-    weights = {name: jnp.asarray(value) for name, value in weights.items()}
+def buffer_rows(weights, images, capacity_ratio):
+    """Rows of an expert's buffer. `capacity_ratio`: over what equal shares would need; 0: there are no buffers."""
+    if not capacity_ratio:
+        return 0
     experts = next(value.shape[0] for name, value in weights.items() if name.endswith("experts.hidden.kernel"))
     choices = weights["position_embedding"].shape[0] * (1 if "router.kernel" in weights else SELECTED)
-    return jax.jit(lambda images: forward(weights, images, way, -(-images.shape[0] * choices * capacity_ratio // experts)))
+    return -(-images * choices * capacity_ratio // experts)
+
+
+def model(weights, way, capacity_ratio):
+    """A function of the images."""
+    weights = {name: jnp.asarray(value) for name, value in weights.items()}
+    return jax.jit(lambda images: forward(weights, images, way, buffer_rows(weights, len(images), capacity_ratio)))
+
+
+def adam(state, gradients, rate, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    """state: weights, first and second moments, steps so far."""
+    weights, first, second, steps = state
+    steps = steps + 1
+    first = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, first, gradients)
+    second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, second, gradients)
+    correction1, correction2 = 1 / (1 - beta1**steps), 1 / (1 - beta2**steps)
+    weights = jax.tree.map(lambda w, m, v: w - rate * m * correction1 / (jnp.sqrt(v * correction2) + epsilon),
+                           weights, first, second)
+    return weights, first, second, steps
+
+
+def training(weights, way, capacity_ratio):
+    """The state to begin with, and step(state, images, rate) -> state, loss. Images 0, 1, 2... are of classes 0, 1,
+    2..., round and round, as in training_step.hpp."""
+    def loss_of(weights, images):
+        logits = forward(weights, images, way, buffer_rows(weights, len(images), capacity_ratio))
+        labels = np.arange(len(images)) % logits.shape[1]
+        return -jax.nn.log_softmax(logits)[np.arange(len(images)), labels].mean()
+
+    def step(state, images, rate):
+        loss, gradients = jax.value_and_grad(loss_of)(state[0], images)
+        return adam(state, gradients, rate), loss
+
+    zeros = [{name: jnp.zeros_like(value) for name, value in weights.items()} for _ in range(2)]
+    state = ({name: jnp.array(value) for name, value in weights.items()}, *zeros, jnp.zeros((), jnp.int32))
+    return state, jax.jit(step, donate_argnums=0)

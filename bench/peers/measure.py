@@ -12,6 +12,7 @@ import tempfile
 import numpy as np
 import onnx
 
+import engines
 import paired
 from cases import CASES, HIDDEN, peers_of
 from our_server import Ours
@@ -36,6 +37,10 @@ def relative_error(found, expected):
     return float(np.linalg.norm(found.ravel() - expected.ravel()) / np.linalg.norm(expected))
 
 
+class Disagreement(RuntimeError):
+    """A peer computes something else than we do: one of the two is wrong."""
+
+
 class Comparison:
     """One case at one batch size and one precision of ours."""
 
@@ -49,7 +54,14 @@ class Comparison:
         self.cost = ours.ask(do="open", case=case.name, precision=precision, threads=threads, batch=batch,
                              inputs=inputs, folder=folder)
         self.weights = read_safetensors(os.path.join(folder, "weights.safetensors"))
-        self.expected = np.fromfile(os.path.join(folder, "outputs.f32"), np.float32).reshape(len(self.inputs), -1)
+        outputs = np.fromfile(os.path.join(folder, "outputs.f32"), np.float32).reshape(len(self.inputs), -1)
+        self.disagreeing = []  # peers whose results are not ours
+        self.expected = [*outputs, *self.first_step()]
+
+    def first_step(self):
+        """Gradients, and weights after the update, of the first step of training; nothing of a forward pass."""
+        paths = [os.path.join(self.folder, name) for name in ("gradients.safetensors", "updated.safetensors")]
+        return [engines.by_name(read_safetensors(path)) for path in paths if os.path.exists(path)]
 
     def open_peer(self, engine, family, tolerance):
         """The engine with the fastest of its graphs, after its outputs were compared with ours; and the error."""
@@ -60,7 +72,7 @@ class Comparison:
             if errors[-1] <= tolerance:
                 trials.append((min(peer.run(5)), number, peer, errors[-1]))
         if not trials:
-            raise RuntimeError(f"its outputs differ from ours by {min(errors):.2g}, allowed are {tolerance:.2g}")
+            raise Disagreement(f"its outputs differ from ours by {min(errors):.2g}, allowed are {tolerance:.2g}")
         _, _, peer, error = min(trials, key=lambda trial: trial[:2])
         return peer, error
 
@@ -79,13 +91,22 @@ class Comparison:
             try:
                 peer, errors[name] = self.open_peer(engine, family, tolerance)
                 contenders[name] = peer.run
+            except Disagreement as problem:
+                say(f"error: {self.case.name}: {name}: {problem}")
+                self.disagreeing.append(name)
             except Exception as problem:  # an engine may raise anything; the others are still compared
                 say(f"{self.case.name}: {name} is left out: {str(problem).strip().splitlines()[0]}")
         samples = paired.alternate(contenders, rounds)
         gflops = np.median(np.concatenate(samples["peak"]))
         limit = 2e-6 * self.cost["multiply_adds"] / gflops if self.cost["multiply_adds"] else None
-        return [self.row | paired.compare(samples["ours"], samples[name]) |
-                {"peer": name, "limit_ms": limit, "error": error} for name, error in errors.items()]
+        return [self.with_rates(self.row | paired.compare(samples["ours"], samples[name]) |
+                                {"peer": name, "limit_ms": limit, "error": error}) for name, error in errors.items()]
+
+    def with_rates(self, row):
+        """Images per second where they are asked for."""
+        if not self.case.counts_images:
+            return row
+        return row | {f"{side}_images_per_second": 1e3 * self.batch / row[f"{side}_ms"] for side in ("ours", "peer")}
 
     def peak(self, _iterations):
         """GFLOP/s, not milliseconds: a loop of 10 ms in every round."""
@@ -105,7 +126,7 @@ def main():
     parser.add_argument("--case", default="", help="regular expression; names are case/Bbatch")
     parser.add_argument("--out", required=True, help="JSON lines are added to this file")
     options = parser.parse_args()
-    ours = Ours(options.ours)
+    ours, disagreeing = Ours(options.ours), 0
     say(f"ours: {ours.build}")
     for case in CASES:
         for batch in case.batches:
@@ -116,9 +137,12 @@ def main():
                 with tempfile.TemporaryDirectory() as folder:
                     comparison = Comparison(ours, case, precision, batch, options.threads, folder)
                     rows = comparison.run(peers_of(case, precision), options.rounds)
+                disagreeing += len(comparison.disagreeing)
                 with open(options.out, "a") as file:
                     file.writelines(json.dumps(row) + "\n" for row in rows)
     ours.close()
+    if disagreeing:
+        sys.exit(f"error: {disagreeing} comparison(s) with other results than ours were not timed")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ OurCase layer_case(const Request& request, Index selected) {
   const LayerRows size{.images = request.batch, .selected = selected, .threads = request.threads};
   const auto layer = std::make_shared<SparseLayer<RouterType, inner>>(size);
   const Index values = layer->rows() * RouterType::dim;
-  return {values, values, layer->parameters,
+  return {values,
+          values,
+          layer->parameters,
+          {},
           [layer](std::span<const float> x, std::span<float> y) { layer->run(x, y); },
           [layer] { return layer->cost(); }};
 }

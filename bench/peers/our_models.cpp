@@ -1,6 +1,7 @@
 /// Whole models of ours, from normalised images to logits.
 #include "fashion_models.hpp"
 #include "our_case.hpp"
+#include "tiny_model.hpp"
 
 #include <moevit/io/weights.hpp>
 #include <moevit/models/presets.hpp>
@@ -83,12 +84,6 @@ OurCase trained_case(const Request& request) {
   if (request.precision != "fp32") refuse_precision(request);
   return forward_case<description>(net, net, request);
 }
-
-/// Small enough for a test of the harness.
-constexpr ModelDescription tiny_mobile{
-    ModelFamily::mobile_vmoe,
-    VitConfig{.image = 32, .patch = 8, .dim = 32, .depth = 2, .heads = 2, .hidden = 64, .classes = 10},
-    MoeConfig{.experts = 3, .selected = 1, .placement = last(1)}};
 
 }  // namespace
 

@@ -4,7 +4,8 @@
 /// Each line of standard input is a request in JSON, each line of standard output its answer:
 ///   {"do": "open", "case", "precision", "threads", "batch", "inputs": file, "folder"}
 ///       makes a case with random weights; inputs are raw floats, any number of inputs in a row. Writes
-///       folder/weights.safetensors and folder/outputs.f32 (one output per input), answers with the cost of a run
+///       folder/weights.safetensors and folder/outputs.f32 (one output per input), answers with the cost of a run.
+///       A training step also writes folder/gradients.safetensors and folder/updated.safetensors after the first input
 ///   {"do": "run", "iterations": n}     times n runs, a different input each: {"ms": [...]}
 ///   {"do": "peak", "threads": n}       one loop of multiply-adds in registers on n threads: {"gflops"}
 ///   {"do": "memory"}                   sizes and read bandwidths of the memory levels: {"levels": [...]}
@@ -57,7 +58,8 @@ class Opened {
   explicit Opened(const json& request)
       : request_{request.at("case"), request.at("precision"), request.at("threads"), request.at("batch"),
                  read_raw(request.at("inputs"))} {
-    if (!make_model(request_, case_) && !make_layer(request_, case_) && !make_kernel(request_, case_))
+    if (!make_model(request_, case_) && !make_training(request_, case_) && !make_layer(request_, case_) &&
+        !make_kernel(request_, case_))
       fail("there is no case '", request_.name, "'");
     inputs_ = split_inputs(request_, case_.input_values);
     output_.resize(static_cast<std::size_t>(case_.output_values));
@@ -68,6 +70,7 @@ class Opened {
       case_.run(input, output_);
       outputs.write(reinterpret_cast<const char*>(output_.data()),
                     static_cast<std::streamsize>(output_.size() * sizeof(float)));
+      if (input.data() == inputs_.front().data()) write_first_step(folder);
     }
     if (!outputs.flush()) fail(folder, "/outputs.f32: cannot be written");
   }
@@ -91,6 +94,11 @@ class Opened {
   }
 
  private:
+  void write_first_step(const std::string& folder) const {
+    if (case_.gradients.empty()) return;
+    write_weights(folder + "/gradients.safetensors", case_.gradients);
+    write_weights(folder + "/updated.safetensors", case_.parameters);
+  }
   std::span<const float> next_input() { return inputs_[next_++ % inputs_.size()]; }
 
   Request request_;

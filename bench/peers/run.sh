@@ -54,10 +54,11 @@ pinned() {
   fi
 }
 
+failed=false
 for count in ${threads//,/ }; do
   say "models and layers, $count thread(s)"
   pinned "$count" "$venv/bin/python" bench/peers/measure.py --ours "$programs/moevit_peers_ours" --threads "$count" \
-    --rounds "$rounds" --case "$case_pattern" --out "$work/rows.jsonl" || say "models and layers ended early"
+    --rounds "$rounds" --case "$case_pattern" --out "$work/rows.jsonl" || failed=true
 done
 case ",$threads," in
   *,1,*)
@@ -67,3 +68,4 @@ case ",$threads," in
     ;;
 esac
 python3 bench/peers/table.py "$work/rows.jsonl" --json "$json"
+! $failed || die "models and layers ended early or had other results than their peers"
