@@ -2,8 +2,8 @@
 /// KnownModels: `inspect FILE` prints it.
 #pragma once
 
-#include "common/data_sets.hpp"
-#include "mobile/models.hpp"
+#include "data_sets.hpp"
+#include "../mobile/models.hpp"
 
 #include <moevit/moevit.hpp>
 

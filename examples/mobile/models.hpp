@@ -1,7 +1,7 @@
 /// The model types of the Mobile V-MoE study: one shape per data set, and its sparse variants.
 #pragma once
 
-#include "common/data_sets.hpp"
+#include "../common/data_sets.hpp"
 
 #include <moevit/moevit.hpp>
 
