@@ -117,7 +117,7 @@ int main(int argc, char** argv) {
   Flags flags;
   flags.add_to(app);
   return examples::run_program(app, argc, argv, [&] {
-    if (flags.shape.experts == 0) flags.shape.experts = experts_of(flags.study.study.images);
+    if (flags.shape.experts == 0) flags.shape.experts = usual_experts(flags.study.study.images);
     return ablate(flags);
   });
 }

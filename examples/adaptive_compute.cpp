@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -80,9 +79,8 @@ struct Flags {
 
 /// The images in a random order, which no class and no place in the data set stands out in.
 std::vector<Index> choose_images(const moevit::Dataset& dataset, const Flags& flags) {
-  std::vector<Index> numbers(static_cast<std::size_t>(dataset.size()));
-  std::iota(numbers.begin(), numbers.end(), Index{0});
-  if (flags.validation > 0) numbers = moevit::validation_split(dataset, flags.validation).validation;
+  const moevit::DataSplit split = moevit::validation_split(dataset, flags.validation);
+  const std::vector<Index>& numbers = flags.validation > 0 ? split.validation : split.training;
   if (numbers.empty()) moevit::fail(flags.data, ": no images are held out of it (--validation 0: all of them)");
   std::vector<Index> chosen;
   for (const Index place : moevit::epoch_order(std::ssize(numbers), flags.seed, 0))
@@ -122,12 +120,6 @@ void check_model(const moevit::ModelDescription& model, const Flags& flags) {
       moevit::fail("--selected: expected k from 1 to the model's ", model.moe.experts, " experts, found ", selected);
 }
 
-void write_file(const std::filesystem::path& path, const std::string& text) {
-  moevit::AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 int study(Flags flags) {
   const auto model = examples::open_model(flags.weights);
   const moevit::ModelDescription about = model->description();
@@ -152,9 +144,9 @@ int study(Flags flags) {
                             " threads\n" + examples::adaptive::to_table(measurements) + moevit::build_info() + "\n";
   const std::filesystem::path folder = flags.output;
   std::filesystem::create_directories(folder);
-  write_file(folder / "adaptive.jsonl", lines);
-  write_file(folder / "adaptive.txt", table);
-  write_file(folder / "adaptive.svg", examples::adaptive::to_charts(measurements));
+  moevit::write_file(folder / "adaptive.jsonl", lines);
+  moevit::write_file(folder / "adaptive.txt", table);
+  moevit::write_file(folder / "adaptive.svg", examples::adaptive::to_charts(measurements));
   std::cout << table;
   return examples::success;
 }

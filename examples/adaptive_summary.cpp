@@ -27,10 +27,8 @@ int summarise(const Flags& flags) {
   std::cout << runs.size() << " models, " << runs.front().front().images << " images each, in percent\n\n"
             << examples::adaptive::capacity_table(runs) << '\n'
             << examples::adaptive::other_table(runs);
-  if (flags.charts.empty()) return examples::success;
-  moevit::AtomicFile file(flags.charts);
-  file.write(examples::adaptive::to_charts(examples::adaptive::pooled(runs)));
-  file.commit();
+  if (!flags.charts.empty())
+    moevit::write_file(flags.charts, examples::adaptive::to_charts(examples::adaptive::pooled(runs)));
   return examples::success;
 }
 

@@ -66,7 +66,11 @@ int train(const examples::TrainFlags& flags) {
 }
 
 #ifdef MOEVIT_OWN_MODEL
-int train_any(const examples::TrainFlags& flags) { return train<examples::OwnModel>(flags); }
+int train_any(const examples::TrainFlags& flags) {
+  if (flags.model != examples::ModelKind::own)
+    moevit::fail("this train was built by train_folder.sh: --model own only");
+  return train<examples::OwnModel>(flags);
+}
 #else
 int train_any(const examples::TrainFlags& flags) {
   using examples::ImageKind, examples::ModelKind;

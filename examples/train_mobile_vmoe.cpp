@@ -77,7 +77,7 @@ int main(int argc, char** argv) {
   flags.spec.shape.experts = 0;
   flags.add_to(app);
   return examples::run_program(app, argc, argv, [&] {
-    if (flags.spec.shape.experts == 0) flags.spec.shape.experts = experts_of(flags.study.study.images);
+    if (flags.spec.shape.experts == 0) flags.spec.shape.experts = usual_experts(flags.study.study.images);
     return train(flags);
   });
 }

@@ -6,6 +6,7 @@
 #include <moevit/core/executor.hpp>
 #include <moevit/core/thread_pool.hpp>
 #include <moevit/io/datasets/dataset.hpp>
+#include <moevit/train/accuracy.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -64,7 +65,7 @@ class Measurer {
         standard_(context_.routing) {
     pixels_.resize(numbers.size() * values_);
     for (std::size_t i = 0; i < numbers.size(); ++i) {
-      labels_.push_back(dataset.label(numbers[i]));
+      labels_.push_back(static_cast<std::int32_t>(dataset.label(numbers[i])));
       if (labels_.back() < 0) moevit::fail(dataset.name(numbers[i]), ": has no label");
     }
     pool_.run(std::ssize(numbers), [&](Index i, Index) {
@@ -145,12 +146,9 @@ class Measurer {
   }
 
   Index count_correct(Index group) const {
-    Index correct = 0;
-    for (std::size_t i = 0; i < size_of(group); ++i) {
-      const float* logits = outputs_.data() + i * classes_;
-      correct += std::max_element(logits, logits + classes_) - logits == labels_[first_of(group) + i];
-    }
-    return correct;
+    const std::size_t count = size_of(group);
+    return moevit::count_correct({outputs_.data(), static_cast<Index>(count), static_cast<Index>(classes_)},
+                                 std::span(labels_).subspan(first_of(group), count));
   }
 
   void count_choices(Index& demand, Index& kept) const {
@@ -167,7 +165,7 @@ class Measurer {
   std::size_t values_, classes_;
   moevit::Context context_;
   moevit::RoutingOptions standard_;
-  std::vector<Index> labels_;
+  std::vector<std::int32_t> labels_;
   std::vector<float> pixels_, outputs_;
 };
 

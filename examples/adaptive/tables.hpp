@@ -138,9 +138,8 @@ inline std::string to_charts(const std::vector<Measurement>& measurements) {
   };
   std::vector<CurvePanel> panels;
   const auto add = [&](const char* title, std::vector<moevit::report::Curve> curves) {
-    const double top = 10 + static_cast<double>(panels.size()) * moevit::report::curve_panel_height;
     const double last = last_of(curves);
-    panels.push_back({top, title, std::move(curves), last});
+    panels.push_back({title, std::move(curves), last});
   };
   add("accuracy against the capacity ratio C", orders(accuracy));
   add("microseconds per image against C", orders(microseconds));

@@ -2,8 +2,9 @@
 /// KnownModels: `inspect FILE` prints it.
 #pragma once
 
-#include "data_sets.hpp"
 #include "../mobile/models.hpp"
+#include "data_sets.hpp"
+#include "own_presets.hpp"
 
 #include <moevit/moevit.hpp>
 
@@ -43,18 +44,13 @@ struct FashionVit : moevit::Vit<fashion_vit> {
   FashionVit() { set_preprocessing(fashion_preprocessing); }
 };
 
-inline constexpr moevit::VitConfig cifar_vit{
-    .image = 32, .patch = 4, .channels = 3, .dim = 96, .depth = 6, .heads = 4, .hidden = 192, .classes = 10};
-
-struct CifarVit : moevit::Vit<cifar_vit> {
+struct CifarVit : moevit::Model<own_presets::small_vit> {
   CifarVit() { set_preprocessing(cifar_preprocessing); }
 };
-struct CifarVMoe
-    : moevit::VMoe<cifar_vit, moevit::MoeConfig{.experts = 8, .selected = 2, .placement = moevit::last_odd(2)}> {
+struct CifarVMoe : moevit::Model<own_presets::small_vmoe> {
   CifarVMoe() { set_preprocessing(cifar_preprocessing); }
 };
-struct CifarMobileVMoe
-    : moevit::MobileVMoe<cifar_vit, moevit::MoeConfig{.experts = 5, .selected = 1, .placement = moevit::last(2)}> {
+struct CifarMobileVMoe : moevit::Model<own_presets::small_mobile_vmoe> {
   CifarMobileVMoe() { set_preprocessing(cifar_preprocessing); }
 };
 
@@ -66,8 +62,9 @@ struct FashionUpcycled
   FashionUpcycled() { set_preprocessing(fashion_preprocessing); }
 };
 struct CifarUpcycled
-    : moevit::VMoe<cifar_vit, moevit::MoeConfig{
-                                  .experts = 8, .selected = 2, .placement = moevit::last_odd(2), .renormalise = true}> {
+    : moevit::VMoe<own_presets::small,
+                   moevit::MoeConfig{
+                       .experts = 8, .selected = 2, .placement = moevit::last_odd(2), .renormalise = true}> {
   CifarUpcycled() { set_preprocessing(cifar_preprocessing); }
 };
 
@@ -116,16 +113,15 @@ struct DeitTiny : moevit::Vit<moevit::VitConfig{.image = 224,
 using KnownModels = std::tuple<OwnModel>;
 #else
 /// The models of the study of Mobile V-MoEs that are worth keeping, of the data sets that it is compiled for.
-template <mobile::Images images, bool compiled>
-using StudyModels =
-    std::conditional_t<compiled, std::tuple<mobile::DenseVit<images>, mobile::UsualMoe<images> >, std::tuple<> >;
+template <mobile::Images images>
+using StudyModels = std::conditional_t<mobile::is_compiled(images),
+                                       std::tuple<mobile::DenseVit<images>, mobile::UsualMoe<images> >, std::tuple<> >;
 
 using KnownModels = decltype(std::tuple_cat(
     std::declval<std::tuple<FashionVMoe, FashionMobileVMoe, MnistVit, DeitTiny, FashionVit, CifarVit, CifarVMoe,
                             CifarMobileVMoe, FashionUpcycled, CifarUpcycled, CifarVMoe4> >(),
-    std::declval<StudyModels<mobile::Images::fashion, mobile::has_fashion> >(),
-    std::declval<StudyModels<mobile::Images::cifar, mobile::has_cifar> >(),
-    std::declval<StudyModels<mobile::Images::tiny_imagenet, mobile::has_tiny_imagenet> >()));
+    std::declval<StudyModels<mobile::Images::fashion> >(), std::declval<StudyModels<mobile::Images::cifar> >(),
+    std::declval<StudyModels<mobile::Images::tiny_imagenet> >()));
 #endif
 
 }  // namespace examples

@@ -1,4 +1,4 @@
-/// Model types for a user's own classes, see train_folder.sh.
+/// Small models for 32 x 32 pixels, and types for a user's own classes: see train_folder.sh.
 #pragma once
 
 #include <moevit/models/presets.hpp>

@@ -5,27 +5,22 @@
 
 #include <moevit/moevit.hpp>
 
+#include <initializer_list>
+
 namespace examples::mobile {
 
 /// A data set that the study knows the shape of.
 enum class Images { fashion, cifar, tiny_imagenet };
 
-// Which of them this build has models for.
-#ifdef MOEVIT_STUDY_FASHION
-inline constexpr bool has_fashion = true;
-#else
-inline constexpr bool has_fashion = false;
+// The build names those that it compiles models for, with commas.
+#ifndef MOEVIT_STUDY_IMAGES
+#define MOEVIT_STUDY_IMAGES
 #endif
-#ifdef MOEVIT_STUDY_CIFAR
-inline constexpr bool has_cifar = true;
-#else
-inline constexpr bool has_cifar = false;
-#endif
-#ifdef MOEVIT_STUDY_TINY_IMAGENET
-inline constexpr bool has_tiny_imagenet = true;
-#else
-inline constexpr bool has_tiny_imagenet = false;
-#endif
+constexpr bool is_compiled(Images images) {
+  for (const Images compiled : std::initializer_list<Images>{MOEVIT_STUDY_IMAGES})
+    if (compiled == images) return true;
+  return false;
+}
 
 template <Images images>
 inline constexpr moevit::VitConfig shape;
@@ -79,18 +74,13 @@ struct PerPatchMoe
 };
 
 /// Experts of the main comparison, with k = 1 in the last two blocks.
-template <Images images>
-inline constexpr moevit::Index usual_experts = images == Images::tiny_imagenet ? 10
-                                               : images == Images::cifar       ? 5
-                                                                               : 3;
-
-constexpr moevit::Index experts_of(Images images) {
-  if (images == Images::fashion) return usual_experts<Images::fashion>;
-  return images == Images::cifar ? usual_experts<Images::cifar> : usual_experts<Images::tiny_imagenet>;
+constexpr moevit::Index usual_experts(Images images) {
+  if (images == Images::fashion) return 3;
+  return images == Images::cifar ? 5 : 10;
 }
 
 /// What train_mobile_vmoe makes when nothing else is asked for.
 template <Images images>
-using UsualMoe = PerImageMoe<images, usual_experts<images>, 1, 2, Combine::renormalised>;
+using UsualMoe = PerImageMoe<images, usual_experts(images), 1, 2, Combine::renormalised>;
 
 }  // namespace examples::mobile

@@ -38,13 +38,6 @@ moevit::Evaluation evaluate_split(const Net& net, const moevit::Dataset& dataset
   return moevit::evaluate(net, loader, context, routing);
 }
 
-/// Images 0 to size - 1.
-inline std::vector<Index> all_of(const moevit::Dataset& dataset) {
-  std::vector<Index> numbers;
-  for (Index image = 0; image < dataset.size(); ++image) numbers.push_back(image);
-  return numbers;
-}
-
 template <Images images, class Net>
 ArmResult run_arm(const ArmRequest& request, const StudyImages& data, moevit::TrainingMonitor& monitor) {
   Net net;
@@ -63,7 +56,8 @@ ArmResult run_arm(const ArmRequest& request, const StudyImages& data, moevit::Tr
   moevit::EvaluationRouting routing{options.router.routing, {}, options.seed};
   if (is_per_image) routing.super_classes = request.super_classes;
   result.validation = evaluate_split(net, data.training, data.split.validation, routing);
-  if (data.test) result.test = evaluate_split(net, *data.test, all_of(*data.test), routing);
+  if (data.test)
+    result.test = evaluate_split(net, *data.test, moevit::validation_split(*data.test, 0).training, routing);
   routing.routing = moevit::ImageRouting::super_class;
   if (is_per_image && Net::moe.selected == 1)
     result.oracle_accuracy = evaluate_split(net, data.training, data.split.validation, routing).accuracy;
@@ -79,7 +73,7 @@ CompiledArm per_image_arm() {
 /// What the comparison of routings needs.
 template <Images images>
 std::vector<CompiledArm> routing_arms() {
-  constexpr Index experts = usual_experts<images>;
+  constexpr Index experts = usual_experts(images);
   return {{.family = Family::dense, .run = run_arm<images, DenseVit<images>>},
           per_image_arm<images, experts, 1, 2>(),
           {Family::per_image_end_to_end, experts, 1, 2,
@@ -87,14 +81,31 @@ std::vector<CompiledArm> routing_arms() {
           {Family::per_patch, experts, 1, 2, run_arm<images, PerPatchMoe<images, experts, 1, 2>>}};
 }
 
+#ifdef MOEVIT_ABLATION_MODELS
+inline constexpr bool has_ablation_models = true;
+#else
+inline constexpr bool has_ablation_models = false;
+#endif
+
 /// The other layers and k of the paper's ablations, and these numbers of experts.
 template <Images images, Index... experts>
 void add_ablation_arms(std::vector<CompiledArm>& arms) {
-  constexpr Index usual = usual_experts<images>;
+  constexpr Index usual = usual_experts(images);
   (arms.push_back(per_image_arm<images, experts, 1, 2>()), ...);
   arms.push_back(per_image_arm<images, usual, 1, 1>());
   arms.push_back(per_image_arm<images, usual, 1, 3>());
   arms.push_back(per_image_arm<images, usual, 2, 2>());
+}
+
+/// All arms of a data set that this build has models for; experts: see add_ablation_arms.
+template <Images images, Index... experts>
+std::vector<CompiledArm> arms_for() {
+  std::vector<CompiledArm> arms;
+  if constexpr (is_compiled(images)) {
+    arms = routing_arms<images>();
+    if constexpr (has_ablation_models) add_ablation_arms<images, experts...>(arms);
+  }
+  return arms;
 }
 
 }  // namespace examples::mobile

@@ -75,12 +75,6 @@ std::string text_of(const moevit::SuperClasses& super_classes, const std::vector
 
 std::string seed_folder(std::uint64_t seed) { return std::string("seed").append(std::to_string(seed)); }
 
-void write_file(const std::filesystem::path& path, const std::string& text) {
-  moevit::AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 }  // namespace
 
 Study::Study(StudyOptions options) : options_(std::move(options)), records_(options_.output / "results.jsonl") {
@@ -94,7 +88,7 @@ Study::Study(StudyOptions options) : options_(std::move(options)), records_(opti
 void Study::check_settings() const {
   const std::filesystem::path path = options_.output / "settings.json";
   const nlohmann::json wanted = settings_of(options_);
-  if (!std::filesystem::exists(path)) return write_file(path, wanted.dump(1) + "\n");
+  if (!std::filesystem::exists(path)) return moevit::write_file(path, wanted.dump(1) + "\n");
   std::ifstream stream(path);
   const nlohmann::json found = nlohmann::json::parse(stream, nullptr, false);
   if (found.is_discarded()) moevit::fail(path.string(), ": is not JSON");
@@ -115,12 +109,16 @@ moevit::ClassGraph Study::graph_of(std::uint64_t seed, moevit::TrainingMonitor& 
 }
 
 moevit::SuperClasses Study::super_classes(std::uint64_t seed, Index experts, moevit::TrainingMonitor& monitor) {
-  return moevit::find_super_classes(graph_of(seed, monitor), experts, {.max_classes = options_.largest_super_class});
+  return group(graph_of(seed, monitor), experts);
+}
+
+moevit::SuperClasses Study::group(const moevit::ClassGraph& graph, Index experts) const {
+  return moevit::find_super_classes(graph, experts, {.max_classes = options_.largest_super_class});
 }
 
 std::filesystem::path Study::write_super_classes(std::uint64_t seed, Index experts, moevit::TrainingMonitor& monitor) {
   const moevit::ClassGraph graph = graph_of(seed, monitor);
-  const moevit::SuperClasses found = super_classes(seed, experts, monitor);
+  const moevit::SuperClasses found = group(graph, experts);
   moevit::report::Page page("Super-classes");
   page.section("super-classes", "Super-classes",
                "Classes that the dense model takes for each other on images held out, and the groups that they make: "
@@ -131,8 +129,8 @@ std::filesystem::path Study::write_super_classes(std::uint64_t seed, Index exper
   page.close_cards();
   const std::string name = std::string("super_classes-e").append(std::to_string(experts)).append(".html");
   const auto path = options_.output / seed_folder(seed) / name;
-  write_file(path, std::move(page).finish());
-  write_file(std::filesystem::path(path).replace_extension(".txt"), text_of(found, training_->class_names()));
+  moevit::write_file(path, std::move(page).finish());
+  moevit::write_file(std::filesystem::path(path).replace_extension(".txt"), text_of(found, training_->class_names()));
   return path;
 }
 

@@ -34,16 +34,18 @@ class Study {
   Record run(const ArmSpec& spec, moevit::TrainingMonitor& monitor);
   const Records& records() const { return records_; }
 
-  /// E super-classes from the confusions of a seed's dense model, which is trained when it is not there.
-  moevit::SuperClasses super_classes(std::uint64_t seed, Index experts, moevit::TrainingMonitor& monitor);
-  /// Writes graph and super-classes as a page (super_classes.html) and as text; returns the page's path.
+  /// Writes the graph of confusions and its super-classes as a page (super_classes-eE.html) and as text; returns the
+  /// page's path.
   std::filesystem::path write_super_classes(std::uint64_t seed, Index experts, moevit::TrainingMonitor& monitor);
 
   /// Where an arm is trained; weights.safetensors in it is the model.
   std::filesystem::path folder_of(const ArmSpec& spec) const;
 
  private:
+  /// E super-classes from the confusions of a seed's dense model, which is trained when it is not there.
+  moevit::SuperClasses super_classes(std::uint64_t seed, Index experts, moevit::TrainingMonitor& monitor);
   ArmRequest request_of(const ArmSpec& spec, moevit::TrainingMonitor& monitor);
+  moevit::SuperClasses group(const moevit::ClassGraph& graph, Index experts) const;
   moevit::ClassGraph graph_of(std::uint64_t seed, moevit::TrainingMonitor& monitor);
   void ensure_dense_weights(std::uint64_t seed, moevit::TrainingMonitor& monitor);
   Record train(const ArmSpec& spec, const ArmRequest& request, moevit::TrainingMonitor& monitor);

@@ -44,7 +44,7 @@ class Row {
 };
 
 /// A Markdown table, in percent with 90 % confidence intervals. Arms are compared with the dense model that was trained
-/// as long as they were; the first label is one of a dense model.
+/// as long as they were.
 inline std::string to_table(const Records& records, const std::vector<std::string>& labels) {
   std::string text =
       "| arm | seeds | million multiply-adds | parameters (active) | validation | minus dense | router | by true "

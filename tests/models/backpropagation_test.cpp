@@ -1,6 +1,5 @@
 // Training passes: the same outputs as inference, gradients that differences confirm, the same bits for any threads.
 #include "catch.hpp"
-#include "gradient_check.hpp"
 #include "models/training_passes.hpp"
 
 #include <iostream>
@@ -24,7 +23,6 @@ class Loss {
     for (std::size_t i = 0; i < outputs.size(); ++i) sum += double{outputs[i]} * double{pass_.weights[i]};
     return sum;
   }
-  double operator()() { return (*this)(pass_.images); }
   bool is_smooth() const { return previous_ == last_; }
 
  private:
@@ -49,40 +47,20 @@ TEST_CASE("training passes give the bits of inference") {
 }
 
 TEST_CASE("gradients of every kind of model are those of differences") {
-  int kinds = 0, compared = 0, jumped = 0;
+  int kinds = 0;
+  CheckedTensors checked;
   for_each_trainable([&]<class Net>(const std::string& name, Net net) {
     if (name == "random") return;  // its choices depend on the last bits of tokens
     INFO(name);
     const Pass<Net> pass(net, {.images = batch});
     Loss<Net> loss(net, pass);
-    unsigned seed = 50;
-    const std::vector<Parameter> parameters = net.parameters();
-    const std::vector<ConstParameter> gradients = std::as_const(pass.gradients).parameters();
-    const auto check = [&](const std::string& what, std::vector<float> values, std::vector<float> gradient,
-                           std::function<double(std::span<const float>)> function) {
-      const bool done = test::check_gradient({.name = what,
-                                              .values = std::move(values),
-                                              .gradient = std::move(gradient),
-                                              .function = std::move(function),
-                                              .is_smooth = [&] { return loss.is_smooth(); }},
-                                             seed++);
-      ++(done ? compared : jumped);
-    };
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const std::vector<float> values = parameters[i].values();
-      check(parameters[i].name, values, gradients[i].values(), [&](std::span<const float> moved_values) {
-        parameters[i].assign(moved_values);
-        return loss();
-      });
-      parameters[i].assign(values);
-    }
-    check("images", pass.images, pass.d_images, [&](std::span<const float> images) { return loss(images); });
+    checked += check_pass(net, pass, loss, 50);
     ++kinds;
   });
-  std::cout << "gradients: " << kinds << " kinds of models, " << compared << " tensors compared, " << jumped
+  std::cout << "gradients: " << kinds << " kinds of models, " << checked.compared << " tensors compared, " << checked.jumped
             << " left out because a router chose otherwise nearby\n";
   CHECK(kinds >= 8);
-  CHECK(jumped * 20 < compared);
+  CHECK(checked.jumped * 20 < checked.compared);
 }
 
 TEST_CASE("gradients have the same bits for any number of threads, and with checkpoints") {

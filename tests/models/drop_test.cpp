@@ -1,6 +1,5 @@
 // Dropout, expert dropout and stochastic depth: means, gradients, the same bits for any threads and with checkpoints.
 #include "catch.hpp"
-#include "gradient_check.hpp"
 #include "models/training_passes.hpp"
 
 #include <cmath>
@@ -118,39 +117,18 @@ TEST_CASE("rates of 0 leave every mask out") {
 }
 
 TEST_CASE("gradients of every kind of model with masks are those of differences") {
-  int compared = 0, jumped = 0;
+  CheckedTensors checked;
   for_each_trainable([&]<class Net>(const std::string& name, Net net) {
     if (name == "random") return;  // its choices depend on the last bits of tokens
     INFO(name);
     const Drop drop{.rates = all_rates, .seed = 2, .step = 7};  // no router is near a tie
     const Pass<Net> pass(net, {.images = batch}, 1, drop);
     DroppedLoss<Net> loss(net, pass, drop);
-    unsigned seed = 150;
-    const std::vector<Parameter> parameters = net.parameters();
-    const std::vector<ConstParameter> gradients = std::as_const(pass.gradients).parameters();
-    const auto check = [&](const std::string& what, std::vector<float> values, std::vector<float> gradient,
-                           std::function<double(std::span<const float>)> function) {
-      const bool done = test::check_gradient({.name = what,
-                                              .values = std::move(values),
-                                              .gradient = std::move(gradient),
-                                              .function = std::move(function),
-                                              .is_smooth = [&] { return loss.is_smooth(); }},
-                                             seed++);
-      ++(done ? compared : jumped);
-    };
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      const std::vector<float> values = parameters[i].values();
-      check(parameters[i].name, values, gradients[i].values(), [&](std::span<const float> moved_values) {
-        parameters[i].assign(moved_values);
-        return loss(pass.images);
-      });
-      parameters[i].assign(values);
-    }
-    check("images", pass.images, pass.d_images, [&](std::span<const float> images) { return loss(images); });
+    checked += check_pass(net, pass, loss, 150);
   });
-  std::cout << "gradients with masks: " << compared << " tensors compared, " << jumped << " left out\n";
-  CHECK(compared > 100);
-  CHECK(jumped * 10 < compared);
+  std::cout << "gradients with masks: " << checked.compared << " tensors compared, " << checked.jumped << " left out\n";
+  CHECK(checked.compared > 100);
+  CHECK(checked.jumped * 10 < checked.compared);
 }
 
 TEST_CASE("masked passes have the same bits for any number of threads, and with checkpoints") {

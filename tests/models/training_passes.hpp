@@ -1,6 +1,7 @@
 /// Training passes of every kind of small model.
 #pragma once
 
+#include "gradient_check.hpp"
 #include "random_values.hpp"
 #include "small_models.hpp"
 
@@ -8,7 +9,10 @@
 #include <moevit/train/parameter_runs.hpp>
 
 #include <cstring>
+#include <functional>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace small_models {
@@ -70,6 +74,42 @@ struct Pass {
     }
   }
 };
+
+/// Tensors whose gradients were compared with differences, and those left out because a router chose otherwise nearby.
+struct CheckedTensors {
+  int compared = 0, jumped = 0;
+
+  void operator+=(const CheckedTensors& other) { compared += other.compared, jumped += other.jumped; }
+};
+
+/// Compares the gradients of all parameters and of the images in a pass with differences of loss(images), which also
+/// says is_smooth().
+template <class Net, class Loss>
+CheckedTensors check_pass(Net& net, const Pass<Net>& pass, Loss& loss, unsigned seed) {
+  CheckedTensors checked;
+  const std::vector<Parameter> parameters = net.parameters();
+  const std::vector<ConstParameter> gradients = std::as_const(pass.gradients).parameters();
+  const auto check = [&](const std::string& what, std::vector<float> values, std::vector<float> gradient,
+                         std::function<double(std::span<const float>)> function) {
+    const bool done = test::check_gradient({.name = what,
+                                            .values = std::move(values),
+                                            .gradient = std::move(gradient),
+                                            .function = std::move(function),
+                                            .is_smooth = [&] { return loss.is_smooth(); }},
+                                           seed++);
+    ++(done ? checked.compared : checked.jumped);
+  };
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const std::vector<float> values = parameters[i].values();
+    check(parameters[i].name, values, gradients[i].values(), [&](std::span<const float> moved_values) {
+      parameters[i].assign(moved_values);
+      return loss(pass.images);
+    });
+    parameters[i].assign(values);
+  }
+  check("images", pass.images, pass.d_images, [&](std::span<const float> images) { return loss(images); });
+  return checked;
+}
 
 /// Layer scale in dense and sparse blocks.
 struct LayerScale : VMoe<VitConfig{.image = 16,

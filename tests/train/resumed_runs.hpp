@@ -2,6 +2,7 @@
 #pragma once
 
 #include "catch.hpp"
+#include "errors.hpp"
 #include "io/temporary_folder.hpp"
 #include "train/tiny_training.hpp"
 
@@ -16,20 +17,6 @@ inline const MemoryDataset& images() {
 
 inline constexpr const char* files[] = {"weights.safetensors", "best.safetensors", "checkpoint.safetensors",
                                         "log.jsonl", "curves.svg"};
-
-/// The message of the Error that work() throws.
-template <class Work>
-std::string error_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  FAIL("expected an Error");
-  return "";
-}
-
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// A run that is ended after every `step` steps gives the files of an unbroken one.
 template <class Net>

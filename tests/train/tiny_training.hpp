@@ -8,6 +8,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,14 @@ inline MemoryDataset striped_images(Index count) {
     labels.push_back(i % 3);
   }
   return MemoryDataset(std::move(images), std::move(labels));
+}
+
+/// All parameters by name.
+template <class Net>
+std::map<std::string, std::vector<float>> values_of(const Net& net) {
+  std::map<std::string, std::vector<float>> values;
+  for (const ConstParameter& parameter : net.parameters()) values[parameter.name] = parameter.values();
+  return values;
 }
 
 /// All of a file.

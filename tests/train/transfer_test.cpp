@@ -34,13 +34,6 @@ struct LargerTop3 : VMoe<larger_same_classes, more_selected> {};
 struct Represented : VMoe<with_representation, moe> {};
 
 template <class Net>
-std::map<std::string, std::vector<float>> values_of(const Net& net) {
-  std::map<std::string, std::vector<float>> values;
-  for (const ConstParameter& parameter : net.parameters()) values[parameter.name] = parameter.values();
-  return values;
-}
-
-template <class Net>
 Net random_net(unsigned seed) {
   Net net;
   randomise(net.parameters(), seed);

@@ -1,5 +1,6 @@
 // Sparse upcycling: dense weights and optimiser state become those of a sparse model.
 #include "catch.hpp"
+#include "errors.hpp"
 #include "io/temporary_folder.hpp"
 #include "random_values.hpp"
 #include "train/tiny_training.hpp"
@@ -38,27 +39,6 @@ TinyVit trained_vit() {
   dense.set_class_names({"a", "b", "c"});
   return dense;
 }
-
-template <class Net>
-std::map<std::string, std::vector<float>> values_of(const Net& net) {
-  std::map<std::string, std::vector<float>> values;
-  for (const ConstParameter& parameter : net.parameters()) values[parameter.name] = parameter.values();
-  return values;
-}
-
-/// The message of the Error that work() throws.
-template <class Work>
-std::string error_of(Work work) {
-  try {
-    work();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  FAIL("expected an Error");
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 std::vector<float> times(const std::vector<float>& values, int count) {
   std::vector<float> all;

@@ -83,4 +83,11 @@ class AtomicFile {
   bool committed_ = false;
 };
 
+/// Writes a file that appears whole or not at all. Throws Error as AtomicFile.
+inline void write_file(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
 }  // namespace moevit

@@ -32,10 +32,7 @@ inline std::string routing_report_html(const RoutingReport& report) {
 
 /// Writes the report; the file appears whole or not at all. Throws Error.
 inline void write_routing_report(const std::filesystem::path& path, const RoutingReport& report) {
-  const std::string html = routing_report_html(report);
-  AtomicFile file(path);
-  file.write(html);
-  file.commit();
+  write_file(path, routing_report_html(report));
 }
 
 }  // namespace moevit

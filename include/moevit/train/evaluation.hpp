@@ -54,6 +54,7 @@ class EvaluationPass {
   static constexpr Index classes = Net::config.outputs(), members = Net::outputs_per_image;
 
  public:
+  /// All three must outlive the pass.
   EvaluationPass(const Net& net, Context& context, const EvaluationRouting& routing)
       : net_(net),
         context_(context),
@@ -76,10 +77,8 @@ class EvaluationPass {
     const ConstMatrixView logits = predictions(count);
     loss_ += static_cast<double>(count) * softmax_cross_entropy(logits, batch.labels);
     const std::vector<std::int32_t> found = top_classes(logits, 1);
-    for (std::size_t i = 0; i < found.size(); ++i) {
+    for (std::size_t i = 0; i < found.size(); ++i)
       ++result_.confusion[static_cast<std::size_t>(batch.labels[i] * classes + found[i])];
-      correct_ += found[i] == batch.labels[i];
-    }
     result_.images += count;
     if constexpr (Net::sparse_blocks > 0)
       if (!super_classes_.empty()) count_routed(batch);
@@ -88,8 +87,11 @@ class EvaluationPass {
   Evaluation finish() && {
     if (result_.images == 0) return std::move(result_);
     const auto images = static_cast<double>(result_.images);
+    Index correct = 0;
+    for (Index label = 0; label < classes; ++label)
+      correct += result_.confusion[static_cast<std::size_t>(label * classes + label)];
     result_.loss = loss_ / images;
-    result_.accuracy = static_cast<double>(correct_) / images;
+    result_.accuracy = static_cast<double>(correct) / images;
     result_.router_accuracy = static_cast<double>(routed_) / images;
     return std::move(result_);
   }
@@ -114,12 +116,12 @@ class EvaluationPass {
 
   const Net& net_;
   Context& context_;
-  std::vector<std::int32_t> super_classes_;
+  std::span<const std::int32_t> super_classes_;
   ImageExperts experts_;
   std::vector<float> outputs_, targets_, means_;
   Evaluation result_;
   double loss_ = 0;
-  Index correct_ = 0, routed_ = 0;
+  Index routed_ = 0;
 };
 
 }  // namespace detail

@@ -1,7 +1,7 @@
 /// Experts that images are sent to in place of what a Mobile V-MoE's router chooses, for ablations.
 #pragma once
 
-#include <moevit/moe/random_gates.hpp>
+#include <moevit/core/mix_bits.hpp>
 #include <moevit/train/targets.hpp>
 #include <moevit/train/trainer_options.hpp>
 
@@ -39,8 +39,7 @@ class ImageExperts {
 
  private:
   std::int32_t random_expert(Index number) const {
-    const std::uint64_t bits = detail::mix_bits(detail::mix_bits(seed_) ^ static_cast<std::uint64_t>(number));
-    return static_cast<std::int32_t>(bits % static_cast<std::uint64_t>(experts_));
+    return static_cast<std::int32_t>(detail::stream_of(seed_, number) % static_cast<std::uint64_t>(experts_));
   }
   void assign_super_classes(ConstMatrixView targets) {
     shares_.resize(static_cast<std::size_t>(targets.rows() * experts_));

@@ -57,10 +57,15 @@ class RouterLosses {
     const bool is_per_image = routing.rows() != images * members_ * tokens;
     const Index group = is_per_image ? routing.rows() : tokens_per_group(options, images, members_ * tokens);
     const double weight = static_cast<double>(group) / static_cast<double>(routing.rows() * members_);
+    const ConstMatrixView noisy = routing.noisy_logits();
     for (Index first = 0; first < routing.rows(); first += group)
-      for (Index member = 0; member < members_; ++member)
-        add_auxiliary(routing, options, {rows_of(first, group, tokens, member), member * experts_ / members_}, weight,
-                      d_logits);
+      if (members_ == 1)
+        add_auxiliary(routing.logits().rows_of(first, group), noisy.rows() ? noisy.rows_of(first, group) : noisy,
+                      options, weight, d_logits.rows_of(first, group));
+      else
+        for (Index member = 0; member < members_; ++member)
+          add_of_member(routing, options, {rows_of(first, group, tokens, member), member * experts_ / members_}, weight,
+                        d_logits);
   }
 
   double auxiliary() const { return auxiliary_; }
@@ -77,7 +82,13 @@ class RouterLosses {
     check("router z-loss", options_.losses.z);
   }
 
-  /// What one auxiliary loss is over: the tokens of a group, and the columns of the experts that they choose from.
+  void add_auxiliary(ConstMatrixView logits, ConstMatrixView noisy, const RoutingOptions& options, double weight,
+                     MatrixView d_logits) {
+    auxiliary_ += weight * auxiliary_losses(logits, noisy, options.selected, options.noise_std, options_.losses).total;
+    add_auxiliary_gradient(logits, noisy, options.selected, options.noise_std, options_.losses, weight, d_logits);
+  }
+
+  /// What the losses of a member are over: its tokens in a group, and the columns of the experts that they choose from.
   struct Part {
     std::vector<Index> rows;
     Index first_column = 0;
@@ -102,7 +113,7 @@ class RouterLosses {
     return own;
   }
 
-  void add_auxiliary(const Routing& routing, const RoutingOptions& options, const Part& part, double weight,
+  void add_of_member(const Routing& routing, const RoutingOptions& options, const Part& part, double weight,
                      MatrixView d_logits) {
     const auto view = [](const RowMajorMatrix& matrix) {
       return ConstMatrixView(matrix.data(), matrix.rows(), matrix.cols());
@@ -112,11 +123,7 @@ class RouterLosses {
     const RowMajorMatrix with_noise =
         has_noise ? gather(routing.noisy_logits(), part) : RowMajorMatrix(0, clean.cols());
     RowMajorMatrix gradient = gather(d_logits, part);
-    auxiliary_ +=
-        weight *
-        auxiliary_losses(view(clean), view(with_noise), options.selected, options.noise_std, options_.losses).total;
-    add_auxiliary_gradient(view(clean), view(with_noise), options.selected, options.noise_std, options_.losses, weight,
-                           {gradient.data(), gradient.rows(), gradient.cols()});
+    add_auxiliary(view(clean), view(with_noise), options, weight, {gradient.data(), gradient.rows(), gradient.cols()});
     for (Index row = 0; row < gradient.rows(); ++row)
       std::copy_n(gradient.data() + row * gradient.cols(), gradient.cols(),
                   d_logits.row_data(part.rows[static_cast<std::size_t>(row)]) + part.first_column);

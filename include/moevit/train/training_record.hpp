@@ -66,9 +66,7 @@ class TrainingRecord {
 
   /// Draws the log.
   void write_curves() const {
-    AtomicFile file(files_.curves());
-    file.write(report::training_curves(read_training_log(files_.log())));
-    file.commit();
+    write_file(files_.curves(), report::training_curves(read_training_log(files_.log())));
   }
 
  private:

@@ -20,9 +20,8 @@ struct Curve {
   std::vector<std::pair<double, double>> points;  ///< place on the axis, value
 };
 
-/// One chart: its top edge, its title, what it shows against an axis from 0.
+/// One chart: its title, and what it shows against an axis from 0.
 struct CurvePanel {
-  double top = 0;
   std::string title;
   std::vector<Curve> curves;
   double last = 1;  ///< end of the axis
@@ -50,24 +49,24 @@ inline std::pair<double, double> range_of(std::span<const Curve> curves) {
   return {low, std::max(high, low + least)};
 }
 
-inline void draw_panel(const CurvePanel& panel, Drawing& drawing) {
+inline void draw_panel(const CurvePanel& panel, double top, Drawing& drawing) {
   const double left = 62, width = 560, height = 180;
   const std::pair<double, double> range = range_of(panel.curves);
   const double step = tick_step(range.second - range.first);
   const double low = std::floor(range.first / step) * step, high = std::ceil(range.second / step) * step;
   const auto x_of = [&](double at) { return left + width * at / panel.last; };
-  const auto y_of = [&](double value) { return panel.top + 20 + height * (high - value) / (high - low); };
+  const auto y_of = [&](double value) { return top + 20 + height * (high - value) / (high - low); };
   for (double tick = low; tick <= high + step / 2; tick += step) {
     drawing.line(left, y_of(tick), left + width, y_of(tick), "class=\"grid\"");
     drawing.label(left - 8, y_of(tick) + 4, number(tick, 6), "class=\"end\"");
   }
   const double x_step = tick_step(panel.last);
   for (double tick = 0; tick <= panel.last; tick += x_step)
-    drawing.label(x_of(tick), panel.top + height + 36, number(tick, 6), "class=\"middle\"");
-  drawing.label(left, panel.top + 10, escape(panel.title));
+    drawing.label(x_of(tick), top + height + 36, number(tick, 6), "class=\"middle\"");
+  drawing.label(left, top + 10, escape(panel.title));
   double legend = left + width;
   for (const Curve& curve : panel.curves) {
-    drawing.label(legend, panel.top + 10, escape(curve.name), "class=\"end " + curve.look + "\"");
+    drawing.label(legend, top + 10, escape(curve.name), "class=\"end " + curve.look + "\"");
     legend -= 8. * static_cast<double>(curve.name.size()) + 20.;
     std::string path;
     for (const auto& [at, value] : curve.points)
@@ -78,14 +77,16 @@ inline void draw_panel(const CurvePanel& panel, Drawing& drawing) {
 
 }  // namespace detail
 
-/// Height that a panel takes.
-inline constexpr double curve_panel_height = 250;
-
-/// The file. `label` says to screen readers what it shows. The same panels give the same text.
+/// The file, the first panel on top. `label` says to screen readers what it shows. The same panels give the same text.
 inline std::string curve_file(std::string_view label, const std::vector<CurvePanel>& panels) {
-  Drawing drawing(650, 20 + static_cast<double>(panels.size()) * curve_panel_height, label);
+  const double height = 250;
+  Drawing drawing(650, 20 + static_cast<double>(panels.size()) * height, label);
   drawing.add(detail::curve_style);
-  for (const CurvePanel& panel : panels) detail::draw_panel(panel, drawing);
+  double top = 10;
+  for (const CurvePanel& panel : panels) {
+    detail::draw_panel(panel, top, drawing);
+    top += height;
+  }
   std::string text = std::move(drawing).finish();
   text.insert(4, " xmlns=\"http://www.w3.org/2000/svg\"");  // behind "<svg": this file stands alone
   return text + "\n";

@@ -27,23 +27,18 @@ inline std::string training_curves(const TrainingHistory& history) {
   double last = 1;
   if (!history.training.empty()) last = static_cast<double>(history.training.back().step);
   if (!history.evaluations.empty()) last = std::max(last, static_cast<double>(history.evaluations.back().step));
-  const auto top = [](int panel) { return 10 + panel * curve_panel_height; };
   return curve_file("Training curves against steps",
-                    {{top(0),
-                      "loss",
+                    {{"loss",
                       {{"training", "first", detail::points_of(history.training, &TrainingEntry::loss)},
                        {"validation", "second", detail::points_of(history.evaluations, &EvaluationEntry::loss)}},
                       last},
-                     {top(1),
-                      "accuracy on validation images",
+                     {"accuracy on validation images",
                       {{"validation", "second", detail::points_of(history.evaluations, &EvaluationEntry::accuracy)}},
                       last},
-                     {top(2),
-                      "learning rate",
+                     {"learning rate",
                       {{"learning rate", "third", detail::points_of(history.training, &TrainingEntry::learning_rate)}},
                       last},
-                     {top(3),
-                      "norm of the gradients before clipping",
+                     {"norm of the gradients before clipping",
                       {{"norm", "first", detail::points_of(history.training, &TrainingEntry::gradient_norm)}},
                       last}});
 }
