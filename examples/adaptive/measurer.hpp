@@ -110,21 +110,12 @@ class Measurer {
   }
 
  private:
-  static moevit::Placement placement_of(const std::vector<Index>& blocks) {
-    moevit::Placement placement = moevit::blocks({});
-    for (const Index block : blocks) {
-      placement.listed[static_cast<std::size_t>(block / 64)] |= std::uint64_t{1} << (block % 64);
-      ++placement.count;
-    }
-    return placement;
-  }
-
   void apply(const Setting& setting) {
     context_.routing = standard_;
     context_.routing.capacity_ratio = setting.capacity;
     context_.routing.priority = setting.priority;
     context_.routing.selected = setting.selected;
-    if (!setting.random.empty()) context_.routing.random = placement_of(setting.random);
+    if (!setting.random.empty()) context_.routing.random = moevit::blocks(setting.random);
   }
 
   Index groups() const { return moevit::ceil_div(static_cast<Index>(labels_.size()), options_.group); }

@@ -1,6 +1,7 @@
 #include "mobile/study.hpp"
 
 #include <moevit/io/atomic_file.hpp>
+#include <moevit/io/cpp_type.hpp>
 #include <moevit/io/dataset.hpp>
 #include <moevit/io/datasets/memory.hpp>
 #include <moevit/io/report/page.hpp>
@@ -48,6 +49,7 @@ moevit::Fingerprint settings_of(const StudyOptions& options) {
   for (const char* decided_per_arm : {"steps", "schedule steps", "warm-up", "seed", "importance loss", "load loss",
                                       "router noise", "super-classes", "super-class loss", "image routing"})
     settings.erase(decided_per_arm);
+  settings["dense model"] = moevit::cpp_config(shape_of(options.images));
   settings["epochs"] = std::to_string(options.epochs);
   settings["epochs, upcycled"] = std::to_string(options.upcycled_epochs);
   settings["learning rate, upcycled"] = std::to_string(options.upcycled_rate);

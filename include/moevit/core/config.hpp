@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 
 namespace moevit {
 
@@ -134,10 +135,13 @@ constexpr Placement last(Index n) { return {Placement::Rule::last, n, {}}; }
 /// The last n blocks with an odd number, counted from 0 ("Last-n" of V-MoE).
 constexpr Placement last_odd(Index n) { return {Placement::Rule::last_odd, n, {}}; }
 /// Exactly these blocks, counted from 0, at most 255.
-constexpr Placement blocks(std::initializer_list<Index> list) {
+constexpr Placement blocks(std::span<const Index> list) {
   Placement placement{Placement::Rule::list, static_cast<Index>(list.size()), {}};
   for (Index block : list) placement.listed[static_cast<std::size_t>(block / 64)] |= std::uint64_t{1} << (block % 64);
   return placement;
+}
+constexpr Placement blocks(std::initializer_list<Index> list) {
+  return blocks(std::span<const Index>(list.begin(), list.size()));
 }
 
 /// How gates become a plan.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/io/durable.hpp>
 
 #include <cerrno>
 #include <cstddef>
@@ -13,11 +14,6 @@
 #include <string>
 #include <string_view>
 #include <system_error>
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <fcntl.h>
-#include <unistd.h>
-#endif
 
 namespace moevit {
 
@@ -47,7 +43,7 @@ class AtomicFile {
 
   void commit() {
     if (std::fflush(file_) != 0) refuse("cannot be written");
-    sync_file();
+    if (!detail::sync_file(file_)) refuse("cannot be brought to disk");
     std::FILE* file = file_;
     file_ = nullptr;
     if (std::fclose(file) != 0) refuse("cannot be closed");
@@ -55,28 +51,12 @@ class AtomicFile {
     std::filesystem::rename(temporary_, path_, failure);
     if (failure) fail(path_.string(), ": cannot be replaced: ", failure.message());
     committed_ = true;
-    sync_folder();
+    // Makes the rename itself last; where that cannot be had there is a whole file under either name.
+    detail::sync_folder(path_.has_parent_path() ? path_.parent_path() : std::filesystem::path("."));
   }
 
  private:
   [[noreturn]] void refuse(const char* what) const { fail(path_.string(), ": ", what, ": ", std::strerror(errno)); }
-
-#if defined(__unix__) || defined(__APPLE__)
-  void sync_file() const {
-    if (::fsync(::fileno(file_)) != 0) refuse("cannot be brought to disk");
-  }
-  /// Makes the rename itself last; some file systems cannot, which leaves a whole file under either name.
-  void sync_folder() const {
-    const auto folder = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
-    const int descriptor = ::open(folder.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) return;
-    ::fsync(descriptor);
-    ::close(descriptor);
-  }
-#else
-  void sync_file() const {}
-  void sync_folder() const {}
-#endif
 
   std::filesystem::path path_, temporary_;
   std::FILE* file_ = nullptr;

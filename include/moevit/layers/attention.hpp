@@ -64,6 +64,10 @@ class Attention {
   struct Saved {
     MatrixView projected;  ///< rows x 3 width
     MatrixView mixed;      ///< rows x width
+
+    Saved rows_of(Index first, Index count) const {
+      return {projected.rows_of(first, count), mixed.rows_of(first, count)};
+    }
   };
   static constexpr Index saved_bytes(Index rows) {
     return arena_bytes<float>(rows * 3 * width) + arena_bytes<float>(rows * width);

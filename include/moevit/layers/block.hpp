@@ -6,6 +6,23 @@
 
 namespace moevit {
 
+/// Rows that training passes take through the dense parts of a block at a time, whole images: about a megabyte of what
+/// goes back through attention or MLP stays in the caches then, and weights are still worth their transposing. It
+/// depends on the model only, so that sums have the same order with any number of threads.
+template <VitConfig config>
+constexpr Index training_rows() {
+  constexpr Index floats = std::max(9 * config.attention_width() + 3 * config.dim, 2 * config.hidden + 4 * config.dim);
+  constexpr Index megabyte = 1024 * 1024 / static_cast<Index>(sizeof(float));
+  return ceil_div(std::max(megabyte / floats, Index{256}), config.tokens()) * config.tokens();
+}
+
+/// f(first row, rows) for one such part of the stream after the other.
+template <VitConfig config, class F>
+void each_training_part(Index rows, F f) {
+  constexpr Index most = training_rows<config>();
+  for (Index first = 0; first < rows; first += most) f(first, std::min(most, rows - first));
+}
+
 /// What dense and sparse blocks have in common: the attention half, the norm before the second half, layer scales.
 template <VitConfig config>
 class BlockBase {
@@ -127,6 +144,10 @@ class DenseBlock : public BlockBase<config> {
     typename Attention<config>::Saved attention;
     MatrixView middle;  ///< the stream between the halves
     MatrixView hidden;  ///< of the MLP, before the activation
+
+    Saved rows_of(Index first, Index count) const {
+      return {attention.rows_of(first, count), middle.rows_of(first, count), hidden.rows_of(first, count)};
+    }
   };
   static constexpr Index saved_bytes(Index rows) {
     return Attention<config>::saved_bytes(rows) + arena_bytes<float>(rows * config.dim) +
@@ -138,9 +159,10 @@ class DenseBlock : public BlockBase<config> {
             {arena.take<float>(rows * MlpType::hidden), rows, MlpType::hidden}};
   }
   static constexpr ScratchBytes training_scratch(Index images) {
-    const Index rows = images * config.tokens();
-    ScratchBytes scratch = one_after_the_other(Attention<config>::training_scratch(images, config.tokens()),
-                                               mlp_training_scratch<MlpType, LayerNorm<config.dim>>(rows));
+    const Index rows = std::min(images * config.tokens(), training_rows<config>());
+    ScratchBytes scratch =
+        one_after_the_other(Attention<config>::training_scratch(rows / config.tokens(), config.tokens()),
+                            mlp_training_scratch<MlpType, LayerNorm<config.dim>>(rows));
     scratch.shared += DenseBlock::branch_bytes(rows);
     return scratch;
   }
@@ -148,14 +170,33 @@ class DenseBlock : public BlockBase<config> {
   /// result = block(stream) with masks, filling `saved`.
   void forward_saved(ConstMatrixView stream, const Saved& saved, MatrixView result, Workspace& workspace,
                      const BlockMasks& masks = {}) const {
-    this->attend_saved(stream, saved.attention, saved.middle, workspace, masks);
-    add_mlp_saved(mlp_, this->norm2(), config.epsilon, this->scale2(), saved.middle, saved.hidden, result, workspace,
-                  masks);
+    each_training_part<config>(stream.rows(), [&](Index first, Index count) {
+      const Saved part = saved.rows_of(first, count);
+      const BlockMasks own = masks.from(first, config.dim);
+      this->attend_saved(stream.rows_of(first, count), part.attention, part.middle, workspace, own);
+      add_mlp_saved(mlp_, this->norm2(), config.epsilon, this->scale2(), part.middle, part.hidden,
+                    result.rows_of(first, count), workspace, own);
+    });
   }
   /// d_stream, the gradient of the result, becomes that of the stream; the weights' is added to grads. `saved` is used
   /// up; the masks are those of forward_saved().
   void backward(ConstMatrixView stream, const Saved& saved, DenseBlock& grads, MatrixView d_stream,
                 Workspace& workspace, const BlockMasks& masks = {}) const {
+    each_training_part<config>(stream.rows(), [&](Index first, Index count) {
+      part_backward(stream.rows_of(first, count), saved.rows_of(first, count), grads, d_stream.rows_of(first, count),
+                    workspace, masks.from(first, config.dim));
+    });
+  }
+
+  template <class Self, class Visit>
+  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+    DenseBlock::each_attention_parameter(self, prefix, visit);
+    MlpType::each_parameter(self.mlp_, join_name(prefix, "mlp"), Role::mlp, visit);
+  }
+
+ private:
+  void part_backward(ConstMatrixView stream, const Saved& saved, DenseBlock& grads, MatrixView d_stream,
+                     Workspace& workspace, const BlockMasks& masks) const {
     {
       const Arena::Scope scope(workspace.shared());
       const auto fill = [&](MatrixView branch) { mlp_.rows_from_saved(saved.hidden, branch, workspace, masks.hidden); };
@@ -167,13 +208,6 @@ class DenseBlock : public BlockBase<config> {
     this->attend_backward(stream, saved.attention, grads, d_stream, workspace, masks);
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
-    DenseBlock::each_attention_parameter(self, prefix, visit);
-    MlpType::each_parameter(self.mlp_, join_name(prefix, "mlp"), Role::mlp, visit);
-  }
-
- private:
   MlpType mlp_;
 };
 

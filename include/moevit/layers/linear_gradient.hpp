@@ -4,6 +4,7 @@
 #include <moevit/core/workspace.hpp>
 #include <moevit/simd/transposed_product.hpp>
 
+#include <algorithm>
 #include <array>
 
 namespace moevit {
@@ -19,12 +20,14 @@ struct LinearGradient {
   Index panels() const { return ceil_div(outputs, panel()); }
 };
 
-/// Rows that are multiplied at once: a panel of so many is 128 KiB.
-inline constexpr Index gradient_block_rows = 1024;
+/// Rows that are multiplied at once: of x at most 256 KiB, which stay in the L2 cache while all panels of dy pass.
+constexpr Index gradient_block_rows(Index inputs) {
+  return std::clamp(Index{64 * 1024} / inputs, Index{64}, Index{256});
+}
 
 /// Bytes that a worker needs for the gradient of weights from up to `rows` rows.
 constexpr Index weight_gradient_bytes(Index rows) {
-  return arena_bytes<float>(simd::packed_size(largest_block(rows, gradient_block_rows), 32));
+  return arena_bytes<float>(simd::packed_size(largest_block(rows, gradient_block_rows(1)), 32));
 }
 
 namespace detail {
@@ -38,19 +41,31 @@ inline void add_column_sums(const float* panel_data, Index rows, Index panel, In
 }
 
 /// kernel += x^T dy and bias += column sums of dy for one panel of columns and `count` rows of the kernel; the bias
-/// only with its first rows. Sums run over rising rows, in parts of gradient_block_rows.
+/// only with its first rows. room: x.rows() x panel.
 inline void add_panel_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Index number,
-                               Index first, Index count, Arena& arena) {
-  const Arena::Scope scope(arena);
+                               Index first, Index count, float* room) {
   const Index panel = gradient.panel(), col = number * panel, cols = std::min(panel, gradient.outputs - col);
-  float* room = arena.take<float>(largest_block(x.rows(), gradient_block_rows) * panel);
+  simd::pack_panel(dy.data() + col, dy.stride(), dy.rows(), cols, panel, room);
+  const simd::PackedView packed{.data = room, .rows = dy.rows(), .cols = cols, .panel = panel};
   float* kernel = gradient.kernel + number * gradient.inputs * panel + first * panel;
-  for (Index row = 0; row < x.rows(); row += gradient_block_rows) {
-    const Index rows = std::min(gradient_block_rows, x.rows() - row);
-    simd::pack_panel(dy.row_data(row) + col, dy.stride(), rows, cols, panel, room);
-    const simd::PackedView packed{.data = room, .rows = rows, .cols = cols, .panel = panel};
-    simd::add_transposed_product(x.row_data(row), x.stride(), first, count, packed, {kernel, panel, 0});
-    if (gradient.bias && first == 0) add_column_sums(room, rows, panel, cols, gradient.bias + col);
+  simd::add_transposed_product(x.data(), x.stride(), first, count, packed, {kernel, panel, 0});
+  if (gradient.bias && first == 0) add_column_sums(room, dy.rows(), panel, cols, gradient.bias + col);
+}
+
+/// The gradient of `units` parts of the kernel from number `unit` on, each `1 / parts` of a panel. Sums run over rising
+/// rows, in blocks of gradient_block_rows.
+inline void add_units_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Index parts,
+                               Index unit, Index units, Arena& arena) {
+  const Arena::Scope scope(arena);
+  const Index block = gradient_block_rows(gradient.inputs);
+  float* room = arena.take<float>(largest_block(x.rows(), block) * gradient.panel());
+  for (Index row = 0; row < x.rows(); row += block) {
+    const Index rows = std::min(block, x.rows() - row);
+    for (Index number = unit; number < unit + units; ++number) {
+      const Index part = number % parts, first = gradient.inputs * part / parts;
+      add_panel_gradient(x.rows_of(row, rows), dy.rows_of(row, rows), gradient, number / parts, first,
+                         gradient.inputs * (part + 1) / parts - first, room);
+    }
   }
 }
 
@@ -58,18 +73,17 @@ inline void add_panel_gradient(ConstMatrixView x, ConstMatrixView dy, const Line
 
 /// kernel += x^T dy, bias += column sums of dy, on the calling thread. x: rows x inputs, dy: rows x outputs.
 inline void add_weight_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Arena& arena) {
-  for (Index panel = 0; panel < gradient.panels(); ++panel)
-    detail::add_panel_gradient(x, dy, gradient, panel, 0, gradient.inputs, arena);
+  detail::add_units_gradient(x, dy, gradient, 1, 0, gradient.panels(), arena);
 }
 
 /// The same on all workers, split by parts of the kernel, so that the bits do not depend on their number.
 inline void add_weight_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient,
                                 Workspace& workspace) {
   const Index parts = std::min(ceil_div(workspace.workers(), gradient.panels()), gradient.inputs);
-  workspace.parallel(gradient.panels() * parts, [&](Index task, Arena& arena) {
-    const Index part = task % parts, first = gradient.inputs * part / parts;
-    detail::add_panel_gradient(x, dy, gradient, task / parts, first, gradient.inputs * (part + 1) / parts - first,
-                               arena);
+  const Index units = gradient.panels() * parts, tasks = std::min(units, workspace.workers());
+  workspace.parallel(tasks, [&](Index task, Arena& arena) {
+    const Index first = units * task / tasks;
+    detail::add_units_gradient(x, dy, gradient, parts, first, units * (task + 1) / tasks - first, arena);
   });
 }
 

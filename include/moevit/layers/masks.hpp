@@ -112,6 +112,14 @@ struct BlockMasks {
   ElementMask hidden;    ///< of the hidden layer of the MLP behind its activation
   ExpertMasks experts;
   float* room = nullptr;  ///< as many floats as the stream has, for backward; only with an active branch mask
+
+  /// The masks of dense halves whose row 0 is row `first` of these, which are `dim` wide.
+  BlockMasks from(Index first, Index dim) const {
+    BlockMasks masks = *this;
+    masks.attention = attention.from(first), masks.mlp = mlp.from(first), masks.hidden = hidden.from(first);
+    if (room) masks.room = room + first * dim;
+    return masks;
+  }
 };
 
 /// result, the output of a branch, becomes stream + [scale *] masked output, for some rows. scale may be null.

@@ -157,20 +157,14 @@ class Backpropagation {
     return list[options_.checkpoint ? 0 : place_of(block)];
   }
 
-  /// The first rows of what was saved for the most images.
-  static MatrixView rows_of(MatrixView all, Index rows) { return all.rows_of(0, rows); }
-  static typename Attention<config>::Saved rows_of(const typename Attention<config>::Saved& all, Index rows) {
-    return {rows_of(all.projected, rows), rows_of(all.mixed, rows)};
-  }
+  /// What was saved of a pass over fewer images than there is room for: its first rows.
   typename DenseBlockType::Saved dense_saved(int block) const {
-    const auto& all = saved_of(dense_, block);
-    const Index rows = count_ * copies_at(block) * tokens;
-    return {rows_of(all.attention, rows), rows_of(all.middle, rows), rows_of(all.hidden, rows)};
+    return saved_of(dense_, block).rows_of(0, count_ * copies_at(block) * tokens);
   }
   auto sparse_saved(int block) const {
     const auto& all = saved_of(sparse_, block);
     const Index rows = count_ * copies_ * tokens;
-    return typename SparseBlockType::Saved{rows_of(all.attention, rows), rows_of(all.middle, rows), all.sparse};
+    return typename SparseBlockType::Saved{all.attention.rows_of(0, rows), all.middle.rows_of(0, rows), all.sparse};
   }
 
   void mask_embedding(MatrixView rows) {

@@ -30,6 +30,14 @@ struct ExpertPass {
   const Routing* aligned = nullptr;
 };
 
+/// Outputs of an expert under their mask, and rounded as on their way; row 0 of y is row `first` of the mask.
+inline void mask_and_round(const ElementMask& mask, bool bf16, Index first, MatrixView y) {
+  for (Index row = 0; row < y.rows(); ++row) {
+    mask.apply(first + row, y.row_data(row), y.cols());
+    if (bf16) simd::round_row_to_bf16(y.row_data(row), y.cols());
+  }
+}
+
 /// As run_experts, filling `saved`. Throws Error when the plan has more rows than there is room for.
 template <TrainableBank B>
 void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x, const SavedExperts& saved,
@@ -47,10 +55,7 @@ void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x,
     bank.expert(task.expert)
         .forward_saved(gather_rows(plan, task, x, pass.bf16, room), saved.hidden.rows_of(task.first_row, task.rows), y,
                        arena, pass.masks.hidden.from(task.first_row));
-    for (Index row = 0; row < task.rows; ++row) {
-      pass.masks.outputs.apply(task.first_row + row, y.row_data(row), B::dim);
-      if (pass.bf16) simd::round_row_to_bf16(y.row_data(row), B::dim);
-    }
+    mask_and_round(pass.masks.outputs, pass.bf16, task.first_row, y);
   });
 }
 

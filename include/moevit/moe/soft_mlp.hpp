@@ -90,10 +90,7 @@ class SoftMlp {
       const MatrixView y = saved.outputs.rows_of(first, count);
       bank_.expert(expert).forward_saved(saved.inputs.rows_of(first, count), saved.hidden.rows_of(first, count), y,
                                          arena, rows.masks.hidden.from(first));
-      for (Index row = 0; row < count; ++row) {
-        rows.masks.outputs.apply(first + row, y.row_data(row), dim);
-        if (bf16) simd::round_row_to_bf16(y.row_data(row), dim);
-      }
+      mask_and_round(rows.masks.outputs, bf16, first, y);
     });
     workspace.parallel(plan.groups, [&](Index g, Arena& arena) { combine_group(plan, g, saved.outputs, rows, arena); });
   }

@@ -44,8 +44,10 @@ class SparseBlock : public BlockBase<config> {
     const Index copies = images * Sparse::copies, rows = copies * config.tokens();
     ScratchBytes sparse = Sparse::training_scratch(options, images, config.tokens());
     sparse.shared += 2 * arena_bytes<float>(rows * config.dim) + LayerNorm<config.dim>::backward_bytes(rows);
-    ScratchBytes bytes = one_after_the_other(Attention<config>::training_scratch(copies, config.tokens()), sparse);
-    bytes.shared += SparseBlock::branch_bytes(rows);
+    const Index part = std::min(rows, training_rows<config>());
+    ScratchBytes attention = Attention<config>::training_scratch(part / config.tokens(), config.tokens());
+    attention.shared += SparseBlock::branch_bytes(part), sparse.shared += SparseBlock::branch_bytes(rows);
+    const ScratchBytes bytes = one_after_the_other(attention, sparse);
     return bytes;
   }
 
@@ -53,7 +55,10 @@ class SparseBlock : public BlockBase<config> {
   void forward_saved(ConstMatrixView stream, Index images, Index copies, int block, const Saved& saved, bool routed,
                      MatrixView result, Context& context, const BlockMasks& masks = {}) const {
     Workspace& workspace = context.workspace();
-    this->attend_saved(stream, saved.attention, saved.middle, workspace, masks);
+    each_training_part<config>(stream.rows(), [&](Index first, Index count) {
+      this->attend_saved(stream.rows_of(first, count), saved.attention.rows_of(first, count),
+                         saved.middle.rows_of(first, count), workspace, masks.from(first, config.dim));
+    });
     const Arena::Scope scope(workspace.shared());
     const MatrixView normed = normed_rows(saved.middle, workspace);
     const bool is_masked = masks.mlp.is_active();
@@ -93,7 +98,10 @@ class SparseBlock : public BlockBase<config> {
                        d_branch, grads.sparse_, plan, add_losses, d_normed, context);
       this->norm2().backward(saved.middle, d_normed, grads.norm2(), d_stream, config.epsilon, workspace);
     }
-    this->attend_backward(stream, saved.attention, grads, d_stream, workspace, masks);
+    each_training_part<config>(stream.rows(), [&](Index first, Index count) {
+      this->attend_backward(stream.rows_of(first, count), saved.attention.rows_of(first, count), grads,
+                            d_stream.rows_of(first, count), workspace, masks.from(first, config.dim));
+    });
   }
 
   template <class Self, class Visit>

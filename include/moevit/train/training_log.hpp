@@ -5,6 +5,7 @@
 
 #include <moevit/core/error.hpp>
 #include <moevit/core/index.hpp>
+#include <moevit/io/durable.hpp>
 #include <moevit/io/flat_json.hpp>
 
 #include <cerrno>
@@ -17,10 +18,6 @@
 #include <system_error>
 #include <utility>
 #include <vector>
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
-#endif
 
 namespace moevit {
 
@@ -96,9 +93,7 @@ class TrainingLog {
 
   /// Brings all of it to the disk: before the checkpoint that remembers its length.
   void sync() const {
-#if defined(__unix__) || defined(__APPLE__)
-    if (::fsync(::fileno(file_)) != 0) refuse("cannot be brought to disk");
-#endif
+    if (!detail::sync_file(file_)) refuse("cannot be brought to disk");
   }
 
  private:
