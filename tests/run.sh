@@ -55,8 +55,7 @@ gcc_cell() {
 clang_packages="clang"
 clang_cell() {
   command -v clang++ >/dev/null || { skip_cell clang "there is no clang++" && return 1; }
-  build_cell clang -DCMAKE_CXX_COMPILER=clang++ $library_only "-DMOEVIT_TEST_FOLDERS=headers;golden" \
-    -DMOEVIT_TEST_OPTIMISATION=-O1
+  build_cell clang -DCMAKE_CXX_COMPILER=clang++ $library_only "-DMOEVIT_TEST_FOLDERS=headers;golden"
 }
 
 # Address and undefined behaviour sanitizers, without the long cases and the hundred types of the golden files.
