@@ -1,4 +1,4 @@
-#include "train/gradient_check.hpp"
+#include "train/loss_gradient_check.hpp"
 
 #include <moevit/train/accuracy.hpp>
 #include <moevit/train/classification_losses.hpp>

@@ -1,5 +1,5 @@
 /// Gradients of the auxiliary losses by central differences, with odd sizes, ties and equal importance.
-#include "train/gradient_check.hpp"
+#include "train/loss_gradient_check.hpp"
 
 #include <moevit/moe/loss_gradients.hpp>
 

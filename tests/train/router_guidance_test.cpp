@@ -1,6 +1,6 @@
 // Teacher-guided routing: routers imitate those of a frozen dense teacher.
 #include "random_values.hpp"
-#include "train/gradient_check.hpp"
+#include "train/loss_gradient_check.hpp"
 #include "train/resumed_runs.hpp"
 
 #include <moevit/train/model_teacher.hpp>

@@ -1,4 +1,4 @@
-#include "train/gradient_check.hpp"
+#include "train/loss_gradient_check.hpp"
 
 #include <moevit/moe/balancing_bias.hpp>
 #include <moevit/train/targets.hpp>
