@@ -39,6 +39,7 @@ std::unique_ptr<moevit::Dataset> open_images(const examples::TrainFlags& flags) 
 template <class Net>
 void start(Net& net, const examples::TrainFlags& flags, moevit::TrainerOptions& options) {
   moevit::initialise(net.parameters(), {.seed = flags.seed, .experts = flags.experts});
+  if (flags.sine_positions) moevit::start_with_sine_positions(net.description().vit, net.parameters());
   if (flags.start.empty()) return;
   moevit::load(net, flags.start);
   options.notes["start"] = moevit::detail::checksum(std::as_const(net).parameters());

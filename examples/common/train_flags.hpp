@@ -29,6 +29,7 @@ struct TrainFlags {
   ModelKind model = ModelKind::vmoe;
   ImageKind images = ImageKind::grey28;
   moevit::ExpertStart experts = moevit::ExpertStart::different;
+  bool sine_positions = false;
   moevit::Index threads = std::max<moevit::Index>(1, static_cast<moevit::Index>(std::thread::hardware_concurrency()));
   std::uint64_t seed = 1;
   double average = 0;  // decay; 0: none
@@ -48,6 +49,7 @@ struct TrainFlags {
     options.seed = seed;
     options.threads = threads;
     options.notes = {{"experts", experts == moevit::ExpertStart::equal ? "equal" : "different"}};
+    if (sine_positions) options.notes["positions"] = "sine";
     if (average > 0) options.averaging = moevit::AveragingOptions{.decay = average, .warm_up = true};
     return options;
   }
@@ -164,6 +166,8 @@ struct TrainFlags {
         app, "--experts", experts,
         {{"different", moevit::ExpertStart::different}, {"equal", moevit::ExpertStart::equal}}, "different",
         "How experts begin: different or equal");
+    app.add_flag("--sine-positions", sine_positions,
+                 "Learned positions begin as a table of sines and cosines: small models learn faster");
   }
 
   void add_run(CLI::App& app) {

@@ -1,5 +1,5 @@
 // Weights of fresh models.
-#include "catch.hpp"
+#include "errors.hpp"
 #include "train/tiny_training.hpp"
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 #include <map>
 
 using namespace moevit;
+using namespace moevit::test;
 
 namespace {
 
@@ -84,4 +85,26 @@ TEST_CASE("mixup draws symmetric shares and partners from the seed and the step"
   CHECK(one.partners == same.partners);
   CHECK(one.shares == same.shares);
   CHECK(one.partners != next.partners);
+}
+
+TEST_CASE("learned positions begin as a table of sines if asked for") {
+  Net net;
+  initialise(net.parameters(), {.seed = 4});
+  const auto parameters = net.parameters();
+  start_with_sine_positions(config, parameters, 0.5f);
+  for (const Parameter& parameter : parameters) {
+    if (parameter.name != "position_embedding") continue;
+    const std::vector<float> values = parameter.values();
+    CHECK(std::all_of(values.begin(), values.begin() + 48, [](float value) { return value == 0.f; }));  // class token
+    const float* patch = values.data() + (1 + 4 * 2 + 3) * 48;  // row 2, column 3
+    CHECK(patch[0] == Approx(0.5 * std::sin(3.)));
+    CHECK(patch[12] == Approx(0.5 * std::cos(3.)));
+    CHECK(patch[24] == Approx(0.5 * std::sin(2.)));
+    CHECK(patch[36 + 11] == Approx(0.5 * std::cos(2e-4)));
+  }
+  VitConfig without = config;
+  without.positions = Positions::none;
+  CHECK(error_of([&] { start_with_sine_positions(without, parameters); }) ==
+        "sine positions: expected learned positions and a dim that is a multiple of 4 and at least 8, found dim 48 "
+        "without learned positions");
 }
