@@ -51,10 +51,10 @@ class Backpropagation {
   /// Throws Error when options make no sense.
   explicit Backpropagation(const Net& net, BackpropagationOptions options = {}) requires(Sparse::is_trainable)
       : options_(options),
-        context_(net.context({.images = options.images, .threads = options.threads, .selected = options.selected})),
-        reserved_(reserved_with(options)),
+        reserved_(Net::reserved_routing(options.selected)),
+        context_(net.make_context({.images = options.images, .threads = options.threads, .selected = options.selected},
+                                  {}, scratch(reserved_, std::max<Index>(options.images, 1)))),
         saved_memory_(saved_bytes(reserved_, options.images, options.checkpoint)) {
-    context_.ensure(scratch(reserved_, options.images));
     take_saved();
   }
   Backpropagation(const Backpropagation&) = delete;
@@ -74,9 +74,11 @@ class Backpropagation {
   /// Scratch of the passes beside that.
   static constexpr ScratchBytes scratch(const RoutingOptions& options, Index images) {
     const Index rows = images * copies_;
-    ScratchBytes bytes = one_after_the_other(Net::scratch(options, images),
-                                             one_after_the_other(PatchEmbedding<config>::training_scratch(images),
-                                                                 ClassifierHead<config>::training_scratch(rows)));
+    ScratchBytes bytes = one_after_the_other(
+        one_after_the_other(PatchEmbedding<config>::scratch(), ClassifierHead<config>::scratch(rows)),
+        one_after_the_other(PatchEmbedding<config>::training_scratch(images),
+                            ClassifierHead<config>::training_scratch(rows)));
+    bytes = one_after_the_other(bytes, Net::model_router_scratch(images));
     if constexpr (Net::dense_blocks > 0) bytes = one_after_the_other(bytes, DenseBlockType::training_scratch(rows));
     if constexpr (Net::sparse_blocks > 0)
       bytes = one_after_the_other(bytes, SparseBlockType::training_scratch(options, images));
@@ -118,12 +120,6 @@ class Backpropagation {
   }
 
  private:
-  static RoutingOptions reserved_with(const BackpropagationOptions& options) {
-    RoutingOptions reserved = routing_options(Net::moe);
-    if (options.selected) reserved.selected = options.selected;
-    return reserved;
-  }
-
   static bool is_sparse(int block) { return Net::moe.placement.contains(block, config.depth); }
   static int first_sparse() { return static_cast<int>(Net::moe.placement.first(config.depth)); }
   /// The place of a block among those of its kind.
@@ -244,8 +240,8 @@ class Backpropagation {
   }
 
   BackpropagationOptions options_;
-  Context context_;
   RoutingOptions reserved_;
+  Context context_;
   Arena saved_memory_;
   std::vector<float*> streams_;  ///< depth + 1
   float* d_stream_ = nullptr;

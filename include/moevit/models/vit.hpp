@@ -147,27 +147,40 @@ class Vit {
     const Index rows = images * outputs_per_image;
     ScratchBytes parts = Sparse::scratch(options, images, config.tokens());
     parts.shared += arena_bytes<float>(rows * config.tokens() * config.dim);  // the normalised tokens
-    if constexpr (router_of_model && requires { Sparse::RouterOfModel::scratch_bytes(images); })
-      parts = one_after_the_other(
-          parts, {Sparse::RouterOfModel::scratch_bytes(images), router_worker_bytes(rows, config.dim)});
+    parts = one_after_the_other(parts, model_router_scratch(images));
     return one_after_the_other(parts, Attention<config>::scratch(rows, config.tokens()));
+  }
+  static constexpr ScratchBytes model_router_scratch(Index images) {
+    if constexpr (router_of_model && requires { Sparse::RouterOfModel::scratch_bytes(images); })
+      return {Sparse::RouterOfModel::scratch_bytes(images),
+              router_worker_bytes(images * outputs_per_image, config.dim)};
+    else
+      return {};
+  }
+
+  /// What is reserved for: the model's own options, and k where it is given.
+  static constexpr RoutingOptions reserved_routing(Index selected) {
+    RoutingOptions reserved = routing_options(moe);
+    if (selected) reserved.selected = selected;
+    return reserved;
   }
 
   Context make_context(ContextOptions options, ExecutorRef executor) const {
-    RoutingOptions routing = routing_options(moe);
-    RoutingOptions reserved = routing;
-    if (options.selected) reserved.selected = options.selected;
+    const Index images = std::max<Index>(options.images, 1);
+    return make_context(options, executor, scratch(reserved_routing(options.selected), images));
+  }
+  Context make_context(ContextOptions options, ExecutorRef executor, ScratchBytes bytes) const {
     std::vector<int> sparse(static_cast<std::size_t>(config.depth), -1);
     int routings = 0;
     for (Index block = 0; block < config.depth; ++block)
       if (moe.placement.contains(block, config.depth))
         sparse[static_cast<std::size_t>(block)] = router_of_model ? 0 : routings++;
     if (router_of_model) routings = 1;
-    Context context(scratch(reserved, std::max<Index>(options.images, 1)), options, executor, std::move(sparse),
-                    routings);
-    context.routing = routing;
+    Context context(bytes, options, executor, std::move(sparse), routings);
+    context.routing = routing_options(moe);
     if constexpr (sparse_blocks > 0)
-      for (Routing& record : context.routings()) Sparse::reserve(record, reserved, options.images, config.tokens());
+      for (Routing& record : context.routings())
+        Sparse::reserve(record, reserved_routing(options.selected), options.images, config.tokens());
     return context;
   }
 
