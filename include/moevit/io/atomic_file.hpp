@@ -2,7 +2,7 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
-#include <moevit/io/durable.hpp>
+#include <moevit/io/system.hpp>
 
 #include <cerrno>
 #include <cstddef>

@@ -150,6 +150,7 @@ class Vit {
     parts = one_after_the_other(parts, model_router_scratch(images));
     return one_after_the_other(parts, Attention<config>::scratch(rows, config.tokens()));
   }
+  /// Of a router of the whole model, where there is one.
   static constexpr ScratchBytes model_router_scratch(Index images) {
     if constexpr (router_of_model && requires { Sparse::RouterOfModel::scratch_bytes(images); })
       return {Sparse::RouterOfModel::scratch_bytes(images),

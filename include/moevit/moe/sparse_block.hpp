@@ -47,8 +47,7 @@ class SparseBlock : public BlockBase<config> {
     const Index part = std::min(rows, training_rows<config>());
     ScratchBytes attention = Attention<config>::training_scratch(part / config.tokens(), config.tokens());
     attention.shared += SparseBlock::branch_bytes(part), sparse.shared += SparseBlock::branch_bytes(rows);
-    const ScratchBytes bytes = one_after_the_other(attention, sparse);
-    return bytes;
+    return one_after_the_other(attention, sparse);
   }
 
   /// result = block(stream) with masks, filling `saved`; see SparseMlp::forward_saved.

@@ -120,6 +120,21 @@ inline double add_router_cross_entropy(ConstMatrixView logits, ConstMatrixView t
   return detail::softmax_loss_of_targets(logits, targets, {.matrix = &d_logits, .weight = weight, .is_sum = true});
 }
 
+namespace detail {
+
+/// The sigmoid of a logit and of its negative, and their logarithms, without cancellation or overflow.
+struct Logistic {
+  double p, q;  ///< 1 / (1 + e^-x) and 1 - p
+  double minus_log_p, minus_log_q;
+};
+inline Logistic logistic(double x) {
+  const double small = std::exp(-std::abs(x)), rest = std::log1p(small);  // log(1 + e^x) = max(x, 0) + rest
+  return {(x >= 0 ? 1. : small) / (1. + small), (x >= 0 ? small : 1.) / (1. + small), std::max(-x, 0.) + rest,
+          std::max(x, 0.) + rest};
+}
+
+}  // namespace detail
+
 /// What the sigmoid cross-entropy of a row is: the sum over its classes, as V-MoE's training has it, or their mean.
 enum class OverClasses : unsigned char { sum, mean };
 
@@ -152,10 +167,9 @@ inline double sigmoid_loss(ConstMatrixView logits, ConstMatrixView targets, cons
       const auto i = static_cast<std::size_t>(row * logits.cols() + col);
       const double weight = weights.empty() ? 1. : static_cast<double>(weights[i]);
       const double on = (positive.empty() ? 1. : static_cast<double>(positive[static_cast<std::size_t>(col)])) * target;
-      const double small = std::exp(-std::abs(x)), rest = std::log1p(small);  // log(1 + e^x) = max(x, 0) + rest
-      loss += weight * (on * (std::max(-x, 0.) + rest) + (1. - target) * (std::max(x, 0.) + rest));
-      const double sigmoid = (x >= 0 ? 1. : small) / (1. + small), complement = (x >= 0 ? small : 1.) / (1. + small);
-      if (out.matrix) out.put(row, col, share * weight * ((1. - target) * sigmoid - on * complement));
+      const Logistic s = logistic(x);
+      loss += weight * (on * s.minus_log_p + (1. - target) * s.minus_log_q);
+      if (out.matrix) out.put(row, col, share * weight * ((1. - target) * s.p - on * s.q));
     }
   return loss * share;
 }

@@ -21,13 +21,11 @@ struct FocalTerm {
   double loss = 0, slope = 0;
 };
 inline FocalTerm focal_term(double logit, bool is_there, const FocalOptions& options) {
-  const double z = is_there ? logit : -logit, small = std::exp(-std::abs(z)), rest = std::log1p(small);
-  const double p = (z >= 0 ? 1. : small) / (1. + small), q = (z >= 0 ? small : 1.) / (1. + small);
-  const double entropy = std::max(-z, 0.) + rest;                           // -log p
-  const double easy = std::exp(-options.gamma * (std::max(z, 0.) + rest));  // q^gamma
+  const Logistic s = logistic(is_there ? logit : -logit);
+  const double easy = std::exp(-options.gamma * s.minus_log_q);  // q^gamma
   const double weight = (is_there ? options.alpha : 1. - options.alpha) * easy;
-  const double slope = -weight * (options.gamma * p * entropy + q);
-  return {weight * entropy, is_there ? slope : -slope};
+  const double slope = -weight * (options.gamma * s.p * s.minus_log_p + s.q);
+  return {weight * s.minus_log_p, is_there ? slope : -slope};
 }
 
 inline double focal_loss_of(ConstMatrixView logits, std::span<const std::int32_t> labels, const FocalOptions& options,

@@ -1,16 +1,13 @@
 /// Shows how far a training run is: a bar on a terminal, plain lines elsewhere.
 #pragma once
 
+#include <moevit/io/system.hpp>
 #include <moevit/train/training_monitor.hpp>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <string>
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
-#endif
 
 namespace moevit {
 
@@ -62,7 +59,7 @@ class ProgressBar : public TrainingMonitor {
 
  public:
   /// `stream` must live on.
-  explicit ProgressBar(std::FILE* stream = stderr) : stream_(stream), is_terminal_(is_terminal(stream)) {}
+  explicit ProgressBar(std::FILE* stream = stderr) : stream_(stream), is_terminal_(detail::is_terminal(stream)) {}
 
   void started(Index step, Index steps) override {
     first_ = step, steps_ = steps, start_ = drawn_ = Clock::now();
@@ -91,13 +88,6 @@ class ProgressBar : public TrainingMonitor {
   }
 
  private:
-  static bool is_terminal([[maybe_unused]] std::FILE* stream) {
-#if defined(__unix__) || defined(__APPLE__)
-    return ::isatty(::fileno(stream)) == 1;
-#else
-    return false;
-#endif
-  }
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
   ProgressNumbers numbers(Index step, double loss) const {
     const double time = seconds();

@@ -39,41 +39,19 @@ class SegmentationLoss {
       fail("segmentation loss: expected ", logits.cols(), " class weights, found ", options.class_weights.size());
     if (options.images < 1 || logits.rows() % options.images != 0)
       fail("segmentation loss: expected pixels of ", options.images, " images of equal size, found ", logits.rows());
+    accumulate();
   }
 
-  double cross_entropy() {
-    double loss = 0;
-    weight_sum_ = 0;
-    for (Index pixel = 0; pixel < logits_.rows(); ++pixel) {
-      if (is_ignored(pixel)) continue;
-      const double log_sum = softmax(pixel), weight = weight_of(label(pixel));
-      loss += weight * (log_sum - static_cast<double>(logits_(pixel, label(pixel))));
-      weight_sum_ += weight;
-    }
-    return weight_sum_ > 0 ? loss / weight_sum_ : 0.;
-  }
+  double cross_entropy() const { return weight_sum_ > 0 ? entropy_ / weight_sum_ : 0.; }
 
-  /// The loss of each class in each image, image by image; leaves the sums for the gradient.
-  std::vector<double> dice() {
-    const Index pixels = logits_.rows() / options_.images, classes = logits_.cols();
-    sums_.assign(static_cast<std::size_t>(options_.images * classes), {});
-    for (Index pixel = 0; pixel < logits_.rows(); ++pixel) {
-      if (is_ignored(pixel)) continue;
-      softmax(pixel);
-      DiceSums* sums = sums_.data() + pixel / pixels * classes;
-      for (Index i = 0; i < classes; ++i) {
-        const double p = probability(i), t = label(pixel) == i;
-        sums[i].overlap += p * t;
-        sums[i].mass += (options_.squared ? p * p : p) + t;
-      }
-    }
+  /// The loss of each class in each image, image by image.
+  std::vector<double> dice() const {
     std::vector<double> losses;
     for (const DiceSums& sums : sums_)
       losses.push_back(1. - (2. * sums.overlap + options_.smooth) / (sums.mass + options_.smooth));
     return losses;
   }
 
-  /// Behind cross_entropy() and dice(), where their weights are not 0.
   void gradient(MatrixView d_logits) {
     require_same_shape("gradient of the segmentation loss", logits_, d_logits);
     const Index pixels = logits_.rows() / options_.images, classes = logits_.cols();
@@ -90,6 +68,23 @@ class SegmentationLoss {
   }
 
  private:
+  /// The sums that losses and gradient are made of.
+  void accumulate() {
+    const Index pixels = logits_.rows() / options_.images, classes = logits_.cols();
+    sums_.assign(static_cast<std::size_t>(options_.images * classes), {});
+    for (Index pixel = 0; pixel < logits_.rows(); ++pixel) {
+      if (is_ignored(pixel)) continue;
+      const double log_sum = softmax(pixel), weight = weight_of(label(pixel));
+      entropy_ += weight * (log_sum - static_cast<double>(logits_(pixel, label(pixel))));
+      weight_sum_ += weight;
+      DiceSums* sums = sums_.data() + pixel / pixels * classes;
+      for (Index i = 0; i < classes; ++i) {
+        const double p = probability(i), t = label(pixel) == i;
+        sums[i].overlap += p * t;
+        sums[i].mass += (options_.squared ? p * p : p) + t;
+      }
+    }
+  }
   Index label(Index pixel) const { return labels_[static_cast<std::size_t>(pixel)]; }
   bool is_ignored(Index pixel) const { return label(pixel) == options_.ignored; }
   double weight_of(Index label) const {
@@ -129,7 +124,7 @@ class SegmentationLoss {
   SegmentationLossOptions options_;
   std::vector<double> probabilities_;
   std::vector<DiceSums> sums_;
-  double weight_sum_ = 0;
+  double entropy_ = 0, weight_sum_ = 0;
 };
 
 inline double segmentation_loss_of(ConstMatrixView logits, std::span<const std::int32_t> labels,

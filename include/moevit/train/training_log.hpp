@@ -5,8 +5,8 @@
 
 #include <moevit/core/error.hpp>
 #include <moevit/core/index.hpp>
-#include <moevit/io/durable.hpp>
 #include <moevit/io/flat_json.hpp>
+#include <moevit/io/system.hpp>
 
 #include <cerrno>
 #include <cstdint>

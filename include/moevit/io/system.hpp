@@ -1,4 +1,5 @@
-/// Brings files to the disk, where the system lets us: elsewhere these do nothing.
+/// What only the operating system can do or tell; where it has no POSIX, files are not brought to disk and nothing is a
+/// terminal.
 #pragma once
 
 #include <cstdio>
@@ -22,9 +23,11 @@ inline void sync_folder(const std::filesystem::path& folder) {
   ::fsync(descriptor);
   ::close(descriptor);
 }
+inline bool is_terminal(std::FILE* stream) { return ::isatty(::fileno(stream)) == 1; }
 #else
 inline bool sync_file(std::FILE*) { return true; }
 inline void sync_folder(const std::filesystem::path&) {}
+inline bool is_terminal(std::FILE*) { return false; }
 #endif
 
 }  // namespace moevit::detail
