@@ -71,19 +71,27 @@ inline void add_units_gradient(ConstMatrixView x, ConstMatrixView dy, const Line
 
 }  // namespace detail
 
-/// kernel += x^T dy, bias += column sums of dy, on the calling thread. x: rows x inputs, dy: rows x outputs.
-inline void add_weight_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Arena& arena) {
-  detail::add_units_gradient(x, dy, gradient, 1, 0, gradient.panels(), arena);
+/// One of `count` nearly equal parts of some work.
+struct Share {
+  Index number = 0;
+  Index count = 1;
+};
+
+/// kernel += x^T dy, bias += column sums of dy, for a share of the kernel, on the calling thread: whatever the number of
+/// shares, all of them together give the same bits. x: rows x inputs, dy: rows x outputs.
+inline void add_weight_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Share share,
+                                Arena& arena) {
+  const Index parts = std::min(ceil_div(share.count, gradient.panels()), gradient.inputs);
+  const Index units = gradient.panels() * parts, first = units * share.number / share.count;
+  detail::add_units_gradient(x, dy, gradient, parts, first, units * (share.number + 1) / share.count - first, arena);
 }
 
-/// The same on all workers, split by parts of the kernel, so that the bits do not depend on their number.
+/// The whole of it on all workers.
 inline void add_weight_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient,
                                 Workspace& workspace) {
-  const Index parts = std::min(ceil_div(workspace.workers(), gradient.panels()), gradient.inputs);
-  const Index units = gradient.panels() * parts, tasks = std::min(units, workspace.workers());
-  workspace.parallel(tasks, [&](Index task, Arena& arena) {
-    const Index first = units * task / tasks;
-    detail::add_units_gradient(x, dy, gradient, parts, first, units * (task + 1) / tasks - first, arena);
+  const Index shares = workspace.workers();
+  workspace.parallel(shares, [&](Index share, Arena& arena) {
+    add_weight_gradient(x, dy, gradient, {share, shares}, arena);
   });
 }
 

@@ -50,7 +50,7 @@ class MapHead {
     const typename MlpType::Transposed weights = mlp_.transposed(workspace);
     workspace.parallel(1, [&](Index, Arena& arena) {
       MlpType::backward_rows(weights, d, hidden, d_hidden, d_normed, arena);
-      grads.mlp_.add_gradient(normed, hidden, d_hidden, d, arena);
+      grads.mlp_.add_gradient(normed, hidden, d_hidden, d, Share(), arena);
     });
     std::copy_n(d_result, config.dim, d_pooled.data());
     norm_.backward_row(pooled.data(), d_normed.data(), grads.norm_, d_pooled.data(), config.epsilon);

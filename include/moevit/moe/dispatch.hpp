@@ -31,11 +31,24 @@ constexpr Index dispatch_worker_bytes(Index rows) {
   return arena_bytes<float>(block * B::dim) + B::scratch_bytes(block);
 }
 
-/// Cuts the plan's rows into tasks of at most `most` rows; returns their number. An expert without rows makes no task.
-inline Index list_tasks(const SparsePlan& plan, Index most, ExpertTask* tasks) {
+/// Consecutive rows of a plan.
+struct RowRange {
+  Index first = 0;
+  Index count = 0;
+
+  /// Those of them that are an expert's.
+  RowRange of(const SparsePlan& plan, int expert) const {
+    const Index own = plan.first_row(expert);
+    const Index begin = std::clamp(own, first, first + count);
+    return {begin, std::clamp(own + plan.kept(expert), begin, first + count) - begin};
+  }
+};
+
+/// Cuts rows of a plan into tasks of at most `most` rows; returns their number. An expert without rows makes no task.
+inline Index list_tasks(const SparsePlan& plan, RowRange range, Index most, ExpertTask* tasks) {
   Index count = 0;
   for (int expert = 0; expert < plan.experts(); ++expert) {
-    const Index rows = plan.kept(expert), first = plan.first_row(expert);
+    const auto [first, rows] = range.of(plan, expert);
     const Index blocks = ceil_div(rows, most);
     for (Index block = 0; block < blocks; ++block) {
       const Index begin = rows * block / blocks;
@@ -44,6 +57,10 @@ inline Index list_tasks(const SparsePlan& plan, Index most, ExpertTask* tasks) {
     }
   }
   return count;
+}
+/// The same for all rows.
+inline Index list_tasks(const SparsePlan& plan, Index most, ExpertTask* tasks) {
+  return list_tasks(plan, {0, plan.rows()}, most, tasks);
 }
 
 /// The input rows of a task: a view of x where they are consecutive tokens, else gathered into `room` (rows x D).

@@ -61,11 +61,6 @@ void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x,
 
 namespace detail {
 
-/// Gradients of the rows of a plan while they are computed.
-struct RowGradients {
-  MatrixView x, dy, d_hidden, dx;
-};
-
 /// The gate that the router gave to a row of the plan, whatever its weight.
 inline float router_gate(const Routing& routing, Index token, Index row) {
   const SparsePlan& plan = routing.plan;
@@ -74,31 +69,57 @@ inline float router_gate(const Routing& routing, Index token, Index row) {
   return routing.gates()(token / (plan.tokens() / routing.rows()), expert);
 }
 
-/// The gradients of every row's output before its mask, gate * d_combined[token], and of its gate, which is added to
-/// d_gates.
-inline void spread_gradient(const SparsePlan& plan, ConstMatrixView d_combined, ConstMatrixView outputs,
-                            const ExpertPass& pass, const RowGradients& rows, float* d_gates, Workspace& workspace) {
+/// Every row's output becomes the gradient of that output before its mask, gate * d_combined[token]; the gradient of
+/// its gate is added to d_gates.
+inline void spread_gradient(const SparsePlan& plan, ConstMatrixView d_combined, MatrixView outputs,
+                            const ExpertPass& pass, float* d_gates, Workspace& workspace) {
   const Index dim = d_combined.cols();
   workspace.parallel_rows(plan.tokens(), 256, [&](Index first, Index count, Arena&) {
     for (Index token = first; token < first + count; ++token)
       for (const TokenRow& entry : plan.rows_of_token(static_cast<int>(token))) {
         const float* d = d_combined.row_data(token);
-        float* dy = rows.dy.row_data(entry.row);
+        float* row = outputs.row_data(entry.row);
         const float gate = pass.aligned ? router_gate(*pass.aligned, token, entry.row) : entry.gate;
-        for (Index i = 0; i < dim; ++i) dy[i] = gate * d[i];
-        pass.masks.outputs.apply(entry.row, dy, dim);
-        d_gates[entry.row] += simd::dot_row(d, outputs.row_data(entry.row), dim);
+        d_gates[entry.row] += simd::dot_row(d, row, dim);
+        for (Index i = 0; i < dim; ++i) row[i] = gate * d[i];
+        pass.masks.outputs.apply(entry.row, row, dim);
       }
   });
 }
 
-/// dx[token] += the gradients of the token's rows, experts rising.
-inline void gather_gradient(const SparsePlan& plan, ConstMatrixView d_rows, MatrixView dx, Workspace& workspace) {
-  workspace.parallel_rows(plan.tokens(), 256, [&](Index first, Index count, Arena&) {
-    for (Index token = first; token < first + count; ++token)
-      for (const TokenRow& entry : plan.rows_of_token(static_cast<int>(token)))
-        simd::add_scaled_row(1.f, d_rows.row_data(entry.row), dx.cols(), dx.row_data(token));
+/// dx[token of row] += d_rows for rows of one expert, none of which share a token.
+inline void scatter_gradient(const SparsePlan& plan, RowRange range, ConstMatrixView d_rows, MatrixView dx,
+                             Workspace& workspace) {
+  const std::int32_t* tokens = plan.row_tokens().data() + range.first;
+  workspace.parallel_rows(range.count, 256, [&](Index first, Index count, Arena&) {
+    for (Index row = first; row < first + count; ++row)
+      simd::add_scaled_row(1.f, d_rows.row_data(row), dx.cols(), dx.row_data(tokens[row]));
   });
+}
+
+/// Rows of the plan that go back at a time, of several experts or of a part of one: about a megabyte of them. It
+/// depends on the type only, so that sums have the same order with any number of threads.
+template <TrainableBank B>
+constexpr Index backward_rows(Index rows) {
+  constexpr Index floats = 4 * B::dim + 2 * B::ExpertType::saved_width;
+  return std::min(rows, std::max(1024 * 1024 / static_cast<Index>(sizeof(float)) / floats, Index{256}));
+}
+
+/// Gradients of such rows while they are computed.
+struct RowGradients {
+  MatrixView x, d_hidden, dx;
+
+  static RowGradients take(Index rows, Index dim, Index hidden, Arena& arena) {
+    const auto take = [&](Index width) { return MatrixView(arena.take<float>(rows * width), rows, width); };
+    return {take(dim), take(hidden), take(dim)};
+  }
+};
+
+/// The input rows of a task, in `room` whether they are consecutive tokens or not.
+inline void copy_rows(const SparsePlan& plan, const ExpertTask& task, ConstMatrixView x, bool bf16, MatrixView room) {
+  const ConstMatrixView seen = gather_rows(plan, task, x, bf16, room.data());
+  if (seen.data() == room.data()) return;
+  for (Index row = 0; row < task.rows; ++row) std::copy_n(seen.row_data(row), x.cols(), room.row_data(row));
 }
 
 }  // namespace detail
@@ -107,12 +128,12 @@ inline void gather_gradient(const SparsePlan& plan, ConstMatrixView d_rows, Matr
 template <TrainableBank B>
 constexpr ScratchBytes dispatch_training_scratch(Index rows, Index experts) {
   using X = typename B::ExpertType;
-  const Index block = largest_block(rows, B::block_rows);
+  const Index block = largest_block(rows, B::block_rows), at_once = detail::backward_rows<B>(rows);
   return {B::training_bytes + arena_bytes<ExpertTask>(experts + rows) + arena_bytes<typename X::Transposed>(experts) +
-              experts * X::transposed_bytes + 3 * arena_bytes<float>(rows * B::dim) +
-              arena_bytes<float>(rows * X::saved_width),
+              experts * X::transposed_bytes + 2 * arena_bytes<float>(at_once * B::dim) +
+              arena_bytes<float>(at_once * X::saved_width),
           std::max(arena_bytes<float>(block * B::dim) + tiles_bytes(block, B::dim) + X::saved_scratch_bytes(block),
-                   X::backward_worker_bytes(block, rows))};
+                   X::backward_worker_bytes(block, at_once))};
 }
 
 /// From d_combined (tokens x D), the gradient of sum over rows of gate * output: adds to dx (tokens x D), to grads, and
@@ -124,32 +145,35 @@ void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, 
   using X = typename B::ExpertType;
   Arena& shared = workspace.shared();
   const Arena::Scope scope(shared);
-  const Index count = plan.rows();
-  const auto take = [&](Index width) { return MatrixView(shared.template take<float>(count * width), count, width); };
-  const detail::RowGradients rows{take(B::dim), take(B::dim), take(X::saved_width), take(B::dim)};
-  const auto tasks = shared.template take<ExpertTask>(plan.experts() + count);
-  const Index most = std::clamp(ceil_div(count, workspace.workers()), Index{1}, Index{B::block_rows});
-  detail::spread_gradient(plan, d_combined, saved.outputs, pass, rows, d_gates, workspace);
+  const Index at_once = detail::backward_rows<B>(plan.rows());
+  const auto rows = detail::RowGradients::take(at_once, B::dim, X::saved_width, shared);
+  const auto tasks = shared.template take<ExpertTask>(plan.experts() + at_once);
   const auto weights = shared.template take<typename X::Transposed>(plan.experts());
   for (int expert = 0; expert < plan.experts(); ++expert)
     if (plan.kept(expert) > 0) weights[expert] = bank.expert(expert).transposed(workspace);
-  workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
-    const ExpertTask& task = tasks[number];
-    const auto part = [&](MatrixView all) { return all.rows_of(task.first_row, task.rows); };
-    const MatrixView gathered = part(rows.x);
-    const ConstMatrixView seen = gather_rows(plan, task, x, pass.bf16, gathered.data());
-    if (seen.data() != gathered.data())  // consecutive tokens, which gather_rows does not copy
-      for (Index row = 0; row < task.rows; ++row) std::copy_n(seen.row_data(row), B::dim, gathered.row_data(row));
-    X::backward_rows(weights[task.expert], part(rows.dy), part(saved.hidden), part(rows.d_hidden), part(rows.dx), arena,
-                     pass.masks.hidden.from(task.first_row));
-  });
-  const auto rows_of = [&](Index expert) {
-    const Index first = plan.first_row(static_cast<int>(expert)), own = plan.kept(static_cast<int>(expert));
-    const auto part = [&](MatrixView all) { return all.rows_of(first, own); };
-    return ExpertRows{part(rows.x), part(saved.hidden), part(rows.d_hidden), part(rows.dy)};
-  };
-  grads.add_gradients(bank, rows_of, workspace);
-  detail::gather_gradient(plan, rows.dx, dx, workspace);
+  detail::spread_gradient(plan, d_combined, saved.outputs, pass, d_gates, workspace);
+
+  for (Index first = 0; first < plan.rows(); first += at_once) {
+    const RowRange range{first, std::min(at_once, plan.rows() - first)};
+    const auto part = [&](MatrixView block, Index row, Index count) { return block.rows_of(row - first, count); };
+    const Index most = std::clamp(ceil_div(range.count, workspace.workers()), Index{1}, Index{B::block_rows});
+    workspace.parallel(list_tasks(plan, range, most, tasks), [&](Index number, Arena& arena) {
+      const auto [expert, row, count] = tasks[number];
+      detail::copy_rows(plan, tasks[number], x, pass.bf16, part(rows.x, row, count));
+      X::backward_rows(weights[expert], saved.outputs.rows_of(row, count), saved.hidden.rows_of(row, count),
+                       part(rows.d_hidden, row, count), part(rows.dx, row, count), arena,
+                       pass.masks.hidden.from(row));
+    });
+    const auto rows_of = [&](Index expert) {
+      const auto [row, count] = range.of(plan, static_cast<int>(expert));
+      return ExpertRows{part(rows.x, row, count), saved.hidden.rows_of(row, count), part(rows.d_hidden, row, count),
+                        saved.outputs.rows_of(row, count)};
+    };
+    grads.add_gradients(bank, rows_of, workspace);
+    for (int expert = 0; expert < plan.experts(); ++expert)
+      if (const RowRange own = range.of(plan, expert); own.count > 0)
+        detail::scatter_gradient(plan, own, part(rows.dx, own.first, own.count), dx, workspace);
+  }
 }
 
 }  // namespace moevit

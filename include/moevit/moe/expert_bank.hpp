@@ -79,9 +79,12 @@ class ExpertBank {
   /// ExpertRows, which may be none.
   template <class RowsOf>
   void add_gradients(const ExpertBank& /*weights*/, RowsOf rows_of, Workspace& workspace) {
-    workspace.parallel(experts(), [&](Index number, Arena& arena) {
-      const ExpertRows rows = rows_of(number);
-      if (rows.x.rows() > 0) expert(number).add_gradient(rows.x, rows.activated, rows.d_hidden, rows.dy, arena);
+    const Index shares = workspace.workers();  // of each expert, as few of them may have rows
+    workspace.parallel(experts() * shares, [&](Index task, Arena& arena) {
+      const ExpertRows rows = rows_of(task / shares);
+      if (rows.x.rows() > 0)
+        expert(task / shares)
+            .add_gradient(rows.x, rows.activated, rows.d_hidden, rows.dy, {task % shares, shares}, arena);
     });
   }
 
