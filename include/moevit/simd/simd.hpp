@@ -180,14 +180,21 @@ Batch<Arch> lane_numbers() {
 
 #if defined(__AVX512F__)
 /// The first `count` of 16 lanes.
-inline __mmask16 first_lanes(Index count) { return static_cast<__mmask16>((1u << count) - 1u); }
+inline __mmask16 first_of_16(Index count) { return static_cast<__mmask16>((1u << count) - 1u); }
+#endif
+#if defined(__AVX__)
+/// All bits of the first `count` of 8 lanes.
+inline __m256i first_of_8(Index count) {
+  alignas(64) static constexpr std::array<std::int32_t, 16> ones{-1, -1, -1, -1, -1, -1, -1, -1};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(ones.data() + 8 - count));
+}
 #endif
 
 /// `value` in the first `count` <= lanes lanes, `filler` in the others.
 template <class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> keep_first(const Batch<Arch>& value, Index count, float filler) {
 #if defined(__AVX512F__)
-  if constexpr (lanes<Arch> == 16) return _mm512_mask_blend_ps(first_lanes(count), Batch<Arch>(filler), value);
+  if constexpr (lanes<Arch> == 16) return _mm512_mask_blend_ps(first_of_16(count), Batch<Arch>(filler), value);
 #endif
   return xsimd::select(lane_numbers<Arch>() < Batch<Arch>(static_cast<float>(count)), value, Batch<Arch>(filler));
 }
@@ -196,7 +203,13 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> keep_first(const Batch<Arch>& value, Index coun
 template <class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> load_first(const float* source, Index count, float filler) {
 #if defined(__AVX512F__)
-  if constexpr (lanes<Arch> == 16) return _mm512_mask_loadu_ps(Batch<Arch>(filler), first_lanes(count), source);
+  if constexpr (lanes<Arch> == 16) return _mm512_mask_loadu_ps(Batch<Arch>(filler), first_of_16(count), source);
+#endif
+#if defined(__AVX__)
+  if constexpr (lanes<Arch> == 8) {
+    const __m256i mask = first_of_8(count);
+    return _mm256_blendv_ps(Batch<Arch>(filler), _mm256_maskload_ps(source, mask), _mm256_castsi256_ps(mask));
+  }
 #endif
   alignas(64) std::array<float, Batch<Arch>::size> values;
   values.fill(filler);
@@ -208,7 +221,23 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> load_first(const float* source, Index count, fl
 template <class Arch>
 MOEVIT_ALWAYS_INLINE void store_first(const Batch<Arch>& value, float* target, Index count) {
 #if defined(__AVX512F__)
-  if constexpr (lanes<Arch> == 16) return _mm512_mask_storeu_ps(target, first_lanes(count), value);
+  if constexpr (lanes<Arch> == 16) return _mm512_mask_storeu_ps(target, first_of_16(count), value);
+#endif
+#if defined(__AVX__)
+  if constexpr (lanes<Arch> == 8) {  // some processors take as long for a masked store as for forty others
+    __m128 part = _mm256_castps256_ps128(value);
+    if (count & 4) {
+      _mm_storeu_ps(target, part);
+      part = _mm256_extractf128_ps(value, 1);
+    }
+    target += count & 4;
+    if (count & 2) {
+      _mm_storel_pi(reinterpret_cast<__m64*>(target), part);
+      part = _mm_movehl_ps(part, part);
+    }
+    if (count & 1) _mm_store_ss(target + (count & 2), part);
+    return;
+  }
 #endif
   alignas(64) std::array<float, Batch<Arch>::size> values;
   value.store_aligned(values.data());
