@@ -62,10 +62,11 @@ class RouterGuidance {
     const MatrixView logits(logits_.data(), tokens.rows(), experts_),
         d_logits(d_logits_.data(), tokens.rows(), experts_);
     const MatrixView kernel(router.kernel.data(), tokens.cols(), experts_);
-    MatrixView(logits).noalias() = tokens * kernel;
+    MatrixView(logits).noalias() = tokens.lazyProduct(kernel);  // compiles in a tenth of the time of a blocked one
     std::fill_n(d_logits.data(), d_logits.size(), 0.f);
     add_teacher_router_loss(logits, options_.teacher_losses, d_logits);
-    MatrixView(router.gradient.data(), tokens.cols(), experts_).noalias() += tokens.transpose() * d_logits;
+    MatrixView(router.gradient.data(), tokens.cols(), experts_).noalias() +=
+        tokens.transpose().lazyProduct(d_logits);
     const double share = 1. / static_cast<double>(routers_.size());
     loss_ += share * add_teacher_loss(student, logits, share * options_.weight, d_student);
   }
