@@ -61,7 +61,7 @@ std::vector<ArmSpec> arms_of(Table table, Images images, const Shape& shape) {
 struct Flags {
   StudyFlags study;
   Table table = Table::routing;
-  Shape shape{.experts = 0};
+  Shape shape;
   std::vector<std::uint64_t> seeds{1, 2, 3, 4, 5, 6, 7, 8};
   bool is_upcycled = false;
   bool only_prints = false;
@@ -78,10 +78,7 @@ struct Flags {
            "layers and selected need a build with -DMOEVIT_ABLATION_MODELS=ON)")
         ->transform(CLI::CheckedTransformer(tables))
         ->default_str("routing");
-    app.add_option("--experts,-E", shape.experts, "Experts, where the table does not vary them")
-        ->default_str("3, of CIFAR-10 5, of Tiny ImageNet 10");
-    app.add_option("--selected,-k", shape.selected, "Experts per image, likewise")->capture_default_str();
-    app.add_option("--layers,-L", shape.layers, "Blocks with experts, likewise")->capture_default_str();
+    StudyFlags::add_shape(app, shape);  // of what the table does not vary
     app.add_option("--seeds", seeds, "Seeds, with commas")->delimiter(',')->default_str("1 to 8");
     app.add_flag("--upcycled", is_upcycled, "All arms begin with the dense model's weights");
     app.add_flag("--print", only_prints, "Trains nothing, prints the table of what is there");
@@ -91,7 +88,8 @@ struct Flags {
 int ablate(const Flags& flags) {
   Study study(flags.study.options());
   std::vector<ArmSpec> arms{{.shape = {.arm = Arm::dense}}};
-  for (const ArmSpec& spec : arms_of(flags.table, flags.study.study.images, flags.shape)) arms.push_back(spec);
+  const Shape shape = flags.study.with_usual_experts(flags.shape);
+  for (const ArmSpec& spec : arms_of(flags.table, flags.study.study.images, shape)) arms.push_back(spec);
   std::vector<std::string> labels;
   for (ArmSpec& spec : arms) {
     spec.is_upcycled = flags.is_upcycled;
@@ -116,8 +114,5 @@ int main(int argc, char** argv) {
   CLI::App app(description, "ablate");
   Flags flags;
   flags.add_to(app);
-  return examples::run_program(app, argc, argv, [&] {
-    if (flags.shape.experts == 0) flags.shape.experts = usual_experts(flags.study.study.images);
-    return ablate(flags);
-  });
+  return examples::run_program(app, argc, argv, [&] { return ablate(flags); });
 }

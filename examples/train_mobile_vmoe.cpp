@@ -38,9 +38,7 @@ struct Flags {
                    "super-class)")
         ->transform(CLI::CheckedTransformer(arms))
         ->default_str("super-class");
-    app.add_option("--experts,-E", spec.shape.experts, "Experts")->default_str("3, of CIFAR-10 5, of Tiny ImageNet 10");
-    app.add_option("--selected,-k", spec.shape.selected, "Experts per image")->capture_default_str();
-    app.add_option("--layers,-L", spec.shape.layers, "Blocks with experts, the last ones")->capture_default_str();
+    StudyFlags::add_shape(app, spec.shape);
     app.add_option("--lambda", spec.lambda, "Weight of the super-class loss")
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
@@ -74,10 +72,9 @@ int train(Flags& flags) {
 int main(int argc, char** argv) {
   CLI::App app(description, "train_mobile_vmoe");
   Flags flags;
-  flags.spec.shape.experts = 0;
   flags.add_to(app);
   return examples::run_program(app, argc, argv, [&] {
-    if (flags.spec.shape.experts == 0) flags.spec.shape.experts = usual_experts(flags.study.study.images);
+    flags.spec.shape = flags.study.with_usual_experts(flags.spec.shape);
     return train(flags);
   });
 }

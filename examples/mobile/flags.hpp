@@ -33,6 +33,18 @@ struct StudyFlags {
         ->check(CLI::Range(1, 1024));
   }
 
+  /// Options for the numbers of a shape. Experts stay 0, which with_usual_experts() settles, unless they are given.
+  static void add_shape(CLI::App& app, Shape& shape) {
+    shape.experts = 0;
+    app.add_option("--experts,-E", shape.experts, "Experts")->default_str("3, of CIFAR-10 5, of Tiny ImageNet 10");
+    app.add_option("--selected,-k", shape.selected, "Experts per image")->capture_default_str();
+    app.add_option("--layers,-L", shape.layers, "Blocks with experts, the last ones")->capture_default_str();
+  }
+  Shape with_usual_experts(Shape shape) const {
+    if (shape.experts == 0) shape.experts = usual_experts(study.images);
+    return shape;
+  }
+
   StudyOptions options() const {
     StudyOptions options = study;
     if (average > 0) options.training.averaging = moevit::AveragingOptions{.decay = average, .warm_up = true};
