@@ -40,7 +40,7 @@ TEST_CASE("without augmentation images come as from preprocessing, at any size")
     for (const Index shorter : {0, 6, 11}) {
       const Preprocessing target{.height = 8, .width = 10, .channels = 1, .shorter_side = shorter};
       Image image(height, width, 1);
-      RandomStream pixels(height, width), random(1);
+      RandomStream pixels(1, height, width), random(1);
       std::generate_n(image.row(0), height * width, [&] { return static_cast<std::uint8_t>(pixels.below(256)); });
       std::vector<float> expected(80), found(80);
       preprocess(image, target, expected);
