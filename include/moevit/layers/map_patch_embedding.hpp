@@ -97,7 +97,8 @@ class MapPatchEmbedding {
     if constexpr (config.norm) LayerNorm<dim>::each_parameter(self.norm_, join_name(prefix, "norm"), visit);
     if constexpr (has_positions)
       visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "position_embedding"), self.positions_.data(),
-                                                  {config.positions.places(), dim}, Role::embedding));
+                                                  {config.positions.height, config.positions.width, dim},
+                                                  Role::embedding));
   }
 
  private:
