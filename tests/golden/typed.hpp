@@ -2,7 +2,7 @@
 /// type for the golden cases that have its configuration; this header keeps those sources small and quick to compile.
 #pragma once
 
-#include <moevit/models/backpropagation.hpp>
+#include <moevit/models/hierarchical_backpropagation.hpp>
 #include <moevit/moe/residual_expert_bank.hpp>
 #include <moevit/moevit.hpp>
 #include <moevit/train/parameter_runs.hpp>

@@ -2,19 +2,31 @@
 #pragma once
 
 #include <moevit/core/config.hpp>
+#include <moevit/core/swin_config.hpp>
 
 namespace moevit {
 
 /// Which model template.
-enum class ModelFamily : unsigned char { vit, vmoe, mobile_vmoe, custom };
+enum class ModelFamily : unsigned char { vit, vmoe, mobile_vmoe, custom, swin };
 
-/// Which model template with which numbers. `moe` means nothing for ModelFamily::vit.
+/// Which model template with which numbers. `moe` means nothing for ModelFamily::vit, `swin` for others than Swin,
+/// which in turn has no use for `vit`; a dense Swin has an empty placement.
 struct ModelDescription {
   ModelFamily family = ModelFamily::vit;
-  VitConfig vit;
-  MoeConfig moe;
+  VitConfig vit = {};
+  MoeConfig moe = {};
+  SwinConfig swin = {};
 
   constexpr bool operator==(const ModelDescription&) const = default;
+
+  /// Whether it is a Swin transformer, also one of a user's own making.
+  constexpr bool is_swin() const {
+    return family == ModelFamily::swin || (family == ModelFamily::custom && swin != SwinConfig{});
+  }
+  /// Blocks, which the placement counts.
+  constexpr Index depth() const { return is_swin() ? swin.blocks() : vit.depth; }
+  constexpr Index height() const { return is_swin() ? swin.height() : vit.height(); }
+  constexpr Index width() const { return is_swin() ? swin.width() : vit.width(); }
 };
 
 }  // namespace moevit

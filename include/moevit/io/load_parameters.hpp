@@ -23,15 +23,17 @@ namespace moevit {
 /// How a file may differ from the model. The defaults admit no difference.
 struct LoadOptions {
   Naming naming = Naming::recognised;
-  std::string strip_prefix = {};  ///< taken off the front of names that have it, e.g. "model."
+  std::string strip_prefix = {};         ///< taken off the front of names that have it, e.g. "model."
   std::vector<std::string> ignore = {};  ///< tensors of the file that may stay unused; "opt/*": all that begin so
   /// Our parameters that keep their values, e.g. "head*" for another number of classes. Tensors of the file that would
   /// have filled them may stay unused.
   std::vector<std::string> keep = {};
-  bool resize_positions = false;  ///< learned positions of another grid are resized as the naming's library does
+  /// Learned positions of another grid, and biases by relative position of another window, are resized as the naming's
+  /// library and Swin's authors do.
+  bool resize_positions = false;
   std::optional<PositionResampling> resampling = {};  ///< instead of the library's way
-  bool allow_trailing_bytes = false;  ///< after the last tensor of a safetensors file
-  bool reject_nonfinite = true;  ///< NaN and infinite weights are errors
+  bool allow_trailing_bytes = false;                  ///< after the last tensor of a safetensors file
+  bool reject_nonfinite = true;                       ///< NaN and infinite weights are errors
   bool check_configuration = true;  ///< a file of ours must have been saved from the same configuration
 };
 
@@ -58,8 +60,8 @@ struct Assignment {
   std::vector<float> resized;  ///< not empty: these values instead of the tensor's
 };
 
-/// Copies a slice of a tensor into row-major order of ours by read(first, stride, values), which fills `values` with the
-/// elements first, first + stride, ...; needs no memory.
+/// Copies a slice of a tensor into row-major order of ours by read(first, stride, values), which fills `values` with
+/// the elements first, first + stride, ...; needs no memory.
 template <class Read>
 void gather_rows(Read read, const ForeignSlice& slice, std::span<float> values) {
   const std::size_t last = slice.extents.size() - 1;
@@ -100,7 +102,7 @@ class ParameterLoader {
     report_.naming = named_.table->name;
     for (const Parameter& parameter : parameters) match(parameter, saved);
     for (const auto& [name, tensor] : named_.tensors) {
-      if (used_.contains(tensor)) continue;
+      if (used_.contains(tensor) || is_buffer(*named_.table, name)) continue;
       if (kept_.contains(tensor) || is_listed(options_.ignore, tensor->name) || is_listed(options_.ignore, name))
         report_.unused.push_back(tensor->name);
       else
@@ -134,7 +136,7 @@ class ParameterLoader {
 
  private:
   void match(const Parameter& parameter, const std::optional<PositionGrid>& saved) {
-    auto slice = find_foreign(*named_.table, parameter.name, parameter.shape, description_.vit, description_.moe);
+    auto slice = find_foreign(*named_.table, parameter.name, parameter.shape, description_);
     const StoredTensor* tensor = slice ? named_.find(slice->name) : nullptr;
     if (is_listed(options_.keep, parameter.name)) {
       if (tensor) kept_.insert(tensor);
@@ -166,20 +168,32 @@ class ParameterLoader {
     const Shape& found = assignment.tensor->shape;
     std::string problem = "tensor '" + assignment.tensor->name + "': expected " + to_string(expected) + ", found " +
                           to_string(found) + for_ours(*assignment.parameter, assignment.slice);
-    const bool other_grid = assignment.parameter->name == "position_embedding" && found.size() == expected.size() &&
-                            found.back() == expected.back() && element_count(found) > 0;
-    const auto from = other_grid ? source_grid(found[found.size() - 2], saved) : std::nullopt;
+    const bool is_relative = assignment.parameter->name.ends_with("relative_position_bias");
+    const bool other_grid = (is_relative || assignment.parameter->name == "position_embedding") &&
+                            found.size() == expected.size() && found.back() == expected.back() &&
+                            element_count(found) > 0;
+    const auto from = !other_grid   ? std::nullopt
+                      : is_relative ? square_grid(found[0])
+                                    : source_grid(found[found.size() - 2], saved);
     if (from && options_.resize_positions) {
       const VitConfig& vit = description_.vit;
-      const PositionGrid to{vit.grid_rows(), vit.grid_columns(), vit.has_class_token()};
+      const PositionGrid to = is_relative ? square_grid(expected[0]).value()
+                                          : PositionGrid{vit.grid_rows(), vit.grid_columns(), vit.has_class_token()};
       assignment.resized = assignment.parameter->values();
-      resize_positions(options_.resampling.value_or(named_.table->resampling), file_.floats(assignment.tensor->name),
-                       *from, assignment.resized, to, found.back());
+      resize_positions(
+          options_.resampling.value_or(is_relative ? PositionResampling::bicubic : named_.table->resampling),
+          file_.floats(assignment.tensor->name), *from, assignment.resized, to, found.back());
       return true;
     }
     if (from) problem += "; a table for another grid: resize_positions of LoadOptions resizes it";
     unfit_.push_back(std::move(problem));
     return false;
+  }
+
+  /// The differences of two places of a window, 2 window - 1 each way.
+  static std::optional<PositionGrid> square_grid(Index differences) {
+    const auto side = static_cast<Index>(std::lround(std::sqrt(static_cast<double>(differences))));
+    return side * side == differences && side % 2 == 1 ? std::optional(PositionGrid{side, side, false}) : std::nullopt;
   }
 
   /// The grid of a table of `tokens` rows: the saved one, else a square, with a class token if only that makes it one.
