@@ -49,8 +49,6 @@ class BatchNorm {
     float* mean = nullptr;
     float* variance = nullptr;  ///< biased, of the batch
     float* inverse = nullptr;   ///< 1 / sqrt(variance + epsilon)
-    NormStatistics statistics = NormStatistics::batch;
-    Index rows = 0;
   };
   static constexpr Index saved_bytes() { return 3 * arena_bytes<float>(width); }
   static Saved take_saved(Arena& arena) {
@@ -58,9 +56,8 @@ class BatchNorm {
   }
 
   /// Fills `saved` with the statistics of the rows of x, or with the running ones.
-  void take_statistics(ConstMatrixView x, NormStatistics statistics, float epsilon, Saved& saved,
+  void take_statistics(ConstMatrixView x, NormStatistics statistics, float epsilon, const Saved& saved,
                        Workspace& workspace) const {
-    saved.statistics = statistics, saved.rows = x.rows();
     if (statistics == NormStatistics::running) {
       std::copy_n(mean_.data(), width, saved.mean);
       std::copy_n(variance_.data(), width, saved.variance);
@@ -84,7 +81,7 @@ class BatchNorm {
   }
 
   /// y = norm(x) for all rows; fills `saved`. y may be x.
-  void forward_saved(ConstMatrixView x, NormStatistics statistics, float epsilon, Saved& saved, MatrixView y,
+  void forward_saved(ConstMatrixView x, NormStatistics statistics, float epsilon, const Saved& saved, MatrixView y,
                      Workspace& workspace) const {
     take_statistics(x, statistics, epsilon, saved, workspace);
     const Arena::Scope scope(workspace.shared());
@@ -95,21 +92,21 @@ class BatchNorm {
     });
   }
 
-  /// Lets the running statistics follow those of a batch: running += momentum * (batch - running), with the unbiased
-  /// variance, as PyTorch does. Nothing happens behind a pass with running statistics.
-  void follow(const Saved& saved, float momentum) {
-    if (saved.statistics == NormStatistics::running || saved.rows == 0) return;
-    const auto rows = static_cast<float>(saved.rows);
+  /// Lets the running statistics follow those of a batch of `count` rows: running += momentum * (batch - running), with
+  /// the unbiased variance, as PyTorch does.
+  void follow(const Saved& batch, Index count, float momentum) {
+    if (count == 0) return;
+    const auto rows = static_cast<float>(count);
     for (Index i = 0; i < width; ++i) {
-      const float unbiased = saved.rows > 1 ? saved.variance[i] * (rows / (rows - 1.f)) : saved.variance[i];
-      mean_[i] += momentum * (saved.mean[i] - mean_[i]);
+      const float unbiased = count > 1 ? batch.variance[i] * (rows / (rows - 1.f)) : batch.variance[i];
+      mean_[i] += momentum * (batch.mean[i] - mean_[i]);
       variance_[i] += momentum * (unbiased - variance_[i]);
     }
   }
 
   /// The gradient of forward_saved(): dx from dy, which it may be; those of scale and bias are added to grads.
-  void backward(ConstMatrixView x, ConstMatrixView dy, const Saved& saved, BatchNorm& grads, MatrixView dx,
-                Workspace& workspace) const {
+  void backward(ConstMatrixView x, ConstMatrixView dy, NormStatistics statistics, const Saved& saved, BatchNorm& grads,
+                MatrixView dx, Workspace& workspace) const {
     Arena& shared = workspace.shared();
     const Arena::Scope scope(shared);
     // With n = (x - mean) * inverse: means of dy and of dy n, which a norm with statistics of its own input takes away.
@@ -126,7 +123,7 @@ class BatchNorm {
       grads.bias_[i] += rows * means[i];
       grads.scale_[i] += rows * mean_n;
       factor[i] = scale_[i] * saved.inverse[i];
-      const float own = saved.statistics == NormStatistics::batch ? factor[i] : 0.f;
+      const float own = statistics == NormStatistics::batch ? factor[i] : 0.f;
       slope[i] = -own * mean_n * saved.inverse[i];
       shift[i] = -own * means[i];
     }

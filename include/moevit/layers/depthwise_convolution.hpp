@@ -51,7 +51,8 @@ class DepthwiseConvolution {
     });
   }
 
-  /// The gradient of forward(): from dy that of x, assigned to dx, and that of the kernel, added to grads. No scratch.
+  /// Adds the gradients of forward(), from dy: that of x to dx, as norms do, and that of the kernel to grads. No
+  /// scratch.
   void backward(ConstMatrixView x, ConstMatrixView dy, MapSize size, Index images, DepthwiseConvolution& grads,
                 MatrixView dx, Workspace& workspace) const {
     // Shared out by rows of taps and groups of channels, as every weight is one sum over all places.
@@ -97,7 +98,7 @@ class DepthwiseConvolution {
       }
   }
 
-  /// The gradient of one place of x: what it gave to places of the result.
+  /// Adds the gradient of one place of x, from the places of the result that it went into.
   void input_place(ConstMatrixView dy, MapSize size, const MapPlace& place, float* dx) const {
     const MapSize result = result_size(size);
     const WindowTaps rows = window.adjoint_taps_at(place.row, result.height);
@@ -111,7 +112,7 @@ class DepthwiseConvolution {
                     .weight_column = columns.step * width,
                     .rows = rows.count,
                     .columns = columns.count},
-                   nullptr, width, dx);
+                   dx, width, dx);
   }
 
   AlignedBuffer<float> kernel_;
