@@ -18,7 +18,7 @@ class TrainingStep {
 
  public:
   using Net = Model<description>;
-  using Passes = Backpropagation<vit, typename Net::SparsePart>;
+  using Passes = Backpropagation<Vit<vit, typename Net::SparsePart>>;
 
   explicit TrainingStep(Index images, Index threads = 1)
       : passes_(net, {.images = images, .threads = threads}), labels_(static_cast<std::size_t>(images)) {

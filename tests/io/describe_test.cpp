@@ -20,7 +20,7 @@ TensorFile file_of(const NameTable& table, TensorFile::Metadata metadata = {}) {
   const Model model;
   std::vector<StoredTensor> tensors;
   for (const ConstParameter& parameter : model.parameters()) {
-    const auto slice = find_foreign(table, parameter.name, parameter.shape, Model::config, Model::moe);
+    const auto slice = find_foreign(table, parameter.name, parameter.shape, {.vit = Model::config, .moe = Model::moe});
     REQUIRE(slice);
     if (tensors.empty() || tensors.back().name != slice->name) {
       const auto same = [&](const StoredTensor& tensor) { return tensor.name == slice->name; };

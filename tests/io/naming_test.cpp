@@ -34,7 +34,8 @@ std::map<std::string, Shape> all_parameters(const NameTable& table) {
   std::map<std::string, Shape> shapes;
   for (const NameRow& row : table.rows)
     for (const char* block : {"0", "1"}) {
-      const std::string name = detail::with_block_number(row.ours, block);
+      const std::string numbers[] = {block, block};
+      const std::string name = detail::fill_numbers(row.ours, numbers);
       const auto ends = [&](std::string_view end) { return name.ends_with(end); };
       const auto contains = [&](std::string_view part) { return name.find(part) != std::string::npos; };
       Shape shape = {dim};
@@ -44,6 +45,18 @@ std::map<std::string, Shape> all_parameters(const NameTable& table) {
         shape = {tokens, dim};
       else if (ends("router.mu"))
         shape = {dim, experts, 2};
+      else if (ends("relative_position_bias"))
+        shape = {9, 2};
+      else if (ends("embedding.projection.kernel"))
+        shape = {2, 2, 3, dim};
+      else if (ends("embedding.position_embedding"))
+        shape = {2, 5, dim};
+      else if (ends("router.similarity"))
+        shape = {dim, experts};
+      else if (ends("router.temperature"))
+        shape = {1};
+      else if (ends("router.projection.bias"))
+        shape = {dim};
       else if (ends("moe.router.scale"))
         shape = {};
       else if (ends("router.kernel"))
@@ -97,15 +110,29 @@ TEST_CASE("naming: where every layout finds our elements") {
   CHECK(foreign_shape(NameLayout::joined_heads, {6, 4}, 3) == Shape{3, 2, 4});
   CHECK(foreign_shape(NameLayout::members, {8, 4}, 1, 2) == Shape{8, 2, 2});
   CHECK(foreign_shape(NameLayout::members, {8, 4}, 1, 1) == Shape{8, 4});
+  CHECK(foreign_shape(NameLayout::grid_rows, {2, 3, 4}) == Shape{1, 6, 4});
+  // Stored (1, D, h, w): element (d, y, x) is 6 d + 3 y + x.
+  CHECK(foreign_shape(NameLayout::grid_channels, {2, 3, 2}) == Shape{1, 2, 2, 3});
+  CHECK(gathered(NameLayout::grid_channels, {2, 3, 2}) == std::vector<float>{0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11});
+  // Stored (E, out, in): element (e, o, i) is 6 e + 2 o + i.
+  CHECK(foreign_shape(NameLayout::experts, {2, 2, 3}) == Shape{2, 3, 2});
+  CHECK(gathered(NameLayout::experts, {2, 2, 3}) == std::vector<float>{0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11});
   CHECK(foreign_shape(NameLayout::row, {8}) == Shape{1, 1, 8});
   CHECK(foreign_shape(NameLayout::rows, {5, 8}) == Shape{1, 5, 8});
 }
 
 TEST_CASE("naming: numbers of blocks") {
-  CHECK(detail::split_block_number("blocks.12.norm1.scale") ==
-        std::pair<std::string, std::string>{"blocks.{}.norm1.scale", "12"});
-  CHECK(detail::split_block_number("Encoder/encoderblock_3/LayerNorm_0/bias").second == "3");
-  CHECK(detail::split_block_number("norm1.scale2").second.empty());
+  using Numbers = std::vector<std::string>;
+  CHECK(detail::match_numbers("blocks.{}.norm1.scale", "blocks.12.norm1.scale") == Numbers{"12"});
+  CHECK(detail::match_numbers("a/b_{}/LayerNorm_0/c", "a/b_3/LayerNorm_0/c") == Numbers{"3"});
+  CHECK(detail::match_numbers("stages.{}.blocks.{}.x", "stages.1.blocks.17.x") == Numbers{"1", "17"});
+  CHECK(detail::match_numbers("norm{}.weight", "norm2.weight") == Numbers{"2"});
+  CHECK(detail::match_numbers("norm.weight", "norm.weight") == Numbers{});
+  for (const char* other : {"blocks..x", "blocks.1.", "blocks.1.xy", "blocks.a.x", "block", "blocks.1.x.y", ""})
+    CHECK(!detail::match_numbers("blocks.{}.x", other));
+  const Numbers numbers{"1", "17"};
+  CHECK(detail::fill_numbers("layers.{}.blocks.{}.y", numbers) == "layers.1.blocks.17.y");
+  CHECK(detail::fill_numbers("norm{}.y", numbers) == "norm1.y");
 }
 
 TEST_CASE("naming: every table maps a whole model onto whole tensors") {
@@ -115,7 +142,7 @@ TEST_CASE("naming: every table maps a whole model onto whole tensors") {
       const VitConfig vit{.heads = 2, .final_norm = final_norm};
       std::map<std::string, std::pair<Shape, std::set<Index>>> used;
       for (const auto& [name, shape] : all_parameters(*table)) {
-        const auto slice = find_foreign(*table, name, shape, vit, {.members = 2});
+        const auto slice = find_foreign(*table, name, shape, {.vit = vit, .moe = {.members = 2}});
         REQUIRE(slice);
         INFO(name << " in " << slice->name);
         REQUIRE(element_count(slice->extents) == element_count(shape));
@@ -143,9 +170,9 @@ TEST_CASE("naming: every table maps a whole model onto whole tensors") {
 }
 
 TEST_CASE("naming: a parameter that a naming lacks has no tensor there") {
-  CHECK(!find_foreign(vmoe_names, "blocks.0.scale1", {8}, {}, {}));
-  CHECK(!find_foreign(timm_names, "blocks.0.moe.router.kernel", {8, 4}, {}, {}));
-  CHECK(find_foreign(own_names, "blocks.0.moe.my_router.table", {3}, {}, {})->name == "blocks.0.moe.my_router.table");
+  CHECK(!find_foreign(vmoe_names, "blocks.0.scale1", {8}, {}));
+  CHECK(!find_foreign(timm_names, "blocks.0.moe.router.kernel", {8, 4}, {}));
+  CHECK(find_foreign(own_names, "blocks.0.moe.my_router.table", {3}, {})->name == "blocks.0.moe.my_router.table");
 }
 
 TEST_CASE("naming: recognised by most names, prefixes come off") {

@@ -89,7 +89,7 @@ Draft foreign_draft(const Model& model, const NameTable& table, const std::strin
   Draft draft;
   const ModelDescription description = model.description();
   for (const ConstParameter& parameter : model.parameters()) {
-    const auto slice = find_foreign(table, parameter.name, parameter.shape, description.vit, description.moe);
+    const auto slice = find_foreign(table, parameter.name, parameter.shape, description);
     REQUIRE(slice);
     auto& [shape, values] = draft.tensors[prefix + slice->name];
     shape = slice->shape;

@@ -2,17 +2,20 @@
 #pragma once
 
 #include <moevit/core/config.hpp>
+#include <moevit/core/swin_config.hpp>
 
 namespace moevit {
 
 /// Which model template.
-enum class ModelFamily : unsigned char { vit, vmoe, mobile_vmoe, custom };
+enum class ModelFamily : unsigned char { vit, vmoe, mobile_vmoe, custom, swin };
 
-/// Which model template with which numbers. `moe` means nothing for ModelFamily::vit.
+/// Which model template with which numbers. `moe` means nothing for ModelFamily::vit, `swin` for others than Swin,
+/// which in turn has no use for `vit`; a dense Swin has an empty placement.
 struct ModelDescription {
   ModelFamily family = ModelFamily::vit;
-  VitConfig vit;
-  MoeConfig moe;
+  VitConfig vit = {};
+  MoeConfig moe = {};
+  SwinConfig swin = {};
 
   constexpr bool operator==(const ModelDescription&) const = default;
 };

@@ -23,15 +23,15 @@ namespace moevit {
 /// How a file may differ from the model. The defaults admit no difference.
 struct LoadOptions {
   Naming naming = Naming::recognised;
-  std::string strip_prefix = {};  ///< taken off the front of names that have it, e.g. "model."
+  std::string strip_prefix = {};         ///< taken off the front of names that have it, e.g. "model."
   std::vector<std::string> ignore = {};  ///< tensors of the file that may stay unused; "opt/*": all that begin so
   /// Our parameters that keep their values, e.g. "head*" for another number of classes. Tensors of the file that would
   /// have filled them may stay unused.
   std::vector<std::string> keep = {};
   bool resize_positions = false;  ///< learned positions of another grid are resized as the naming's library does
   std::optional<PositionResampling> resampling = {};  ///< instead of the library's way
-  bool allow_trailing_bytes = false;  ///< after the last tensor of a safetensors file
-  bool reject_nonfinite = true;  ///< NaN and infinite weights are errors
+  bool allow_trailing_bytes = false;                  ///< after the last tensor of a safetensors file
+  bool reject_nonfinite = true;                       ///< NaN and infinite weights are errors
   bool check_configuration = true;  ///< a file of ours must have been saved from the same configuration
 };
 
@@ -58,8 +58,8 @@ struct Assignment {
   std::vector<float> resized;  ///< not empty: these values instead of the tensor's
 };
 
-/// Copies a slice of a tensor into row-major order of ours by read(first, stride, values), which fills `values` with the
-/// elements first, first + stride, ...; needs no memory.
+/// Copies a slice of a tensor into row-major order of ours by read(first, stride, values), which fills `values` with
+/// the elements first, first + stride, ...; needs no memory.
 template <class Read>
 void gather_rows(Read read, const ForeignSlice& slice, std::span<float> values) {
   const std::size_t last = slice.extents.size() - 1;
@@ -100,7 +100,7 @@ class ParameterLoader {
     report_.naming = named_.table->name;
     for (const Parameter& parameter : parameters) match(parameter, saved);
     for (const auto& [name, tensor] : named_.tensors) {
-      if (used_.contains(tensor)) continue;
+      if (used_.contains(tensor) || is_buffer(*named_.table, name)) continue;
       if (kept_.contains(tensor) || is_listed(options_.ignore, tensor->name) || is_listed(options_.ignore, name))
         report_.unused.push_back(tensor->name);
       else
@@ -134,7 +134,7 @@ class ParameterLoader {
 
  private:
   void match(const Parameter& parameter, const std::optional<PositionGrid>& saved) {
-    auto slice = find_foreign(*named_.table, parameter.name, parameter.shape, description_.vit, description_.moe);
+    auto slice = find_foreign(*named_.table, parameter.name, parameter.shape, description_);
     const StoredTensor* tensor = slice ? named_.find(slice->name) : nullptr;
     if (is_listed(options_.keep, parameter.name)) {
       if (tensor) kept_.insert(tensor);

@@ -1,6 +1,7 @@
 /// Resizes learned position embeddings to another grid, as each of the reference libraries does.
 #pragma once
 
+#include <moevit/core/cubic.hpp>
 #include <moevit/core/error.hpp>
 #include <moevit/core/tensor.hpp>
 
@@ -35,13 +36,6 @@ struct AxisTaps {
   Index first = 0;
   std::vector<double> weights;
 };
-
-/// The cubic convolution kernel of Keys (1981).
-inline double cubic(double x, double a) {
-  x = std::abs(x);
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
-}
 
 inline double triangle(double x) { return std::max(0.0, 1 - std::abs(x)); }
 

@@ -31,8 +31,16 @@ struct SavedOf<Nothing> {
 ///     Backpropagation run(net, {.images = 64, .threads = 2});
 ///     run.forward(net, images, outputs);
 ///     run.backward(net, d_outputs, gradients);   // adds to gradients, another object of the model's type
+template <class Net>
+class Backpropagation;
+
 template <VitConfig config, class Sparse>
-class Backpropagation {
+requires(Sparse::is_trainable) Backpropagation(const Vit<config, Sparse>&, BackpropagationOptions = {})
+->Backpropagation<Vit<config, Sparse>>;
+
+/// The passes of a Vit.
+template <VitConfig config, class Sparse>
+class Backpropagation<Vit<config, Sparse>> {
   using Net = Vit<config, Sparse>;
   using SparseBlockType = std::conditional_t<(Net::sparse_blocks > 0), SparseBlock<config, Sparse>, Nothing>;
   using DenseBlockType = DenseBlock<config>;
@@ -49,7 +57,7 @@ class Backpropagation {
   Drop drop;
 
   /// Throws Error when options make no sense.
-  explicit Backpropagation(const Net& net, BackpropagationOptions options = {}) requires(Sparse::is_trainable)
+  explicit Backpropagation(const Net& net, BackpropagationOptions options = {})
       : options_(options),
         reserved_(Net::reserved_routing(options.selected)),
         context_(net.make_context({.images = options.images, .threads = options.threads, .selected = options.selected},

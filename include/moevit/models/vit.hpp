@@ -30,7 +30,7 @@ struct Dense {
 /// size, place in the batch or number of threads, bit for bit, as long as nothing is dropped.
 template <VitConfig config_, class Sparse = Dense>
 class Vit {
-  template <VitConfig, class>
+  template <class>
   friend class Backpropagation;  // models/backpropagation.hpp: training passes
 
  public:
@@ -38,7 +38,8 @@ class Vit {
   static constexpr VitConfig config = config_;
   static constexpr MoeConfig moe = Sparse::defaults;
   static constexpr Index sparse_blocks = moe.placement.sparse_blocks(config.depth);
-  static constexpr Index dense_blocks = config.depth - sparse_blocks;
+  static constexpr Index depth = config.depth;
+  static constexpr Index dense_blocks = depth - sparse_blocks;
   /// Output rows per image: the members of an ensemble, else 1.
   static constexpr Index outputs_per_image = sparse_blocks ? Sparse::copies : 1;
 
@@ -69,6 +70,9 @@ class Vit {
   };
 
  public:
+  /// Tokens of one image in a block.
+  static constexpr Index tokens_at(int /*block*/) { return config.tokens(); }
+
   /// Weights are zero, norms 1, until they are loaded or initialised.
   Vit() = default;
 

@@ -24,6 +24,8 @@ class Observer {
   virtual ~Observer() = default;
   /// The token stream after a block: (images x tokens) x D.
   virtual void block_output(int /*block*/, ConstMatrixView /*stream*/) {}
+  /// The map that enters the first block of a stage of a hierarchical model: rows x width of the stage.
+  virtual void stage_input(int /*stage*/, ConstMatrixView /*stream*/) {}
 };
 
 /// Runs of a model: made by model.context(), used by one thread at a time. Any number of contexts may share one const

@@ -16,6 +16,9 @@ constexpr Index attention_scratch(Index tokens, Index width) {
          attention_rows * (tiled_row_bytes(width) + tiled_row_bytes(tokens)) / 4 + attention_rows;
 }
 
+/// Floats from a row of biases of scores to the next: whole lines, as products write them.
+constexpr Index score_bias_stride(Index tokens) { return round_up(tokens, 16); }
+
 /// Query rows and the keys and values they attend to: rows `stride` floats apart, one head's columns.
 struct AttentionHead {
   const float* query = nullptr;  ///< queries x width
@@ -29,6 +32,9 @@ struct AttentionHead {
   float factor = 1.f;  ///< usually 1 / sqrt(width)
   /// Multiplies bfloat16 weights: both products are computed so. Null: in floats.
   const TileKernel* kernel = nullptr;
+  /// Added to the scores before the factor, queries x score_bias_stride(tokens), zeros behind the tokens; null:
+  /// nothing.
+  const float* bias = nullptr;
 };
 
 namespace detail {
@@ -49,8 +55,9 @@ void exp_scores(const RowTiles& scores, float factor, float* inverse_sums) {
 
 }  // namespace detail
 
-/// out[queries x width] = softmax(factor * q k^T) v. `scratch` has attention_scratch(tokens, width) floats on a cache
-/// line. A row of the result depends on its query and all keys and values only, not on how many queries there are.
+/// out[queries x width] = softmax(factor * (q k^T + bias)) v. `scratch` has attention_scratch(tokens, width) floats on
+/// a cache line. A row of the result depends on its query and all keys and values only, not on how many queries there
+/// are.
 ///
 /// A tile of queries (or two) goes all the way while its scores lie in the L1 cache: scores, exp(factor * (score -
 /// largest)) in place, product with the values; the division by the sum waits for the epilogue.
@@ -72,7 +79,9 @@ void attention_head(const AttentionHead& head, float* scratch, float* out, Index
     const RowTiles queries =
         tile_rows<Arch>(count, head.query + first * head.query_stride, head.query_stride, keys, query_room);
     const RowTiles scores = empty_tiles<Arch>(count, values, score_room);
-    gemm<Arch>(queries, keys, {}, TilesOut{scores});
+    const Index bias_stride = score_bias_stride(head.tokens);
+    const float* bias = head.bias ? head.bias + first * bias_stride : nullptr;
+    gemm<Arch>(queries, keys, {.residual = bias, .residual_stride = bias_stride}, TilesOut{scores});
     detail::exp_scores<Arch>(scores, head.factor, inverse_sums);
     convert_in_place<Arch>(scores);
     gemm<Arch>(scores, values, {.row_scale = inverse_sums}, RowsOut{out + first * out_stride, out_stride});

@@ -108,7 +108,7 @@ class EvaluationPass {
     }
   }
   void count_routed(const Batch& batch) {
-    const Routing& routing = context_.routing_of(static_cast<int>(Net::moe.placement.first(Net::config.depth)));
+    const Routing& routing = context_.routing_of(static_cast<int>(Net::moe.placement.first(Net::depth)));
     std::vector<std::int32_t> own;
     for (const std::int32_t label : batch.labels) own.push_back(super_classes_[static_cast<std::size_t>(label)]);
     routed_ += count_correct(routing.logits(), own);

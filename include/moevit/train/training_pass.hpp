@@ -63,7 +63,7 @@ class TrainingPass {
     }
     run_.add_losses = [this](int block, const Routing& routes, MatrixView d_logits) {
       router_losses_.add(routes, run_.context().routing, images_.size() / Net::config.image_values(),
-                         Net::config.tokens(), d_logits);
+                         Net::tokens_at(block), d_logits);
       if (guidance_) guidance_->add(block, routes.logits(), d_logits);
     };
   }

@@ -44,6 +44,12 @@ inline std::optional<OurShape> our_shape(const Shape& s, NameLayout layout) {
       return rank == 3 ? std::optional(OurShape{{s[0], s[1] * s[2]}, s[1]}) : std::nullopt;
     case NameLayout::joined_heads:
       return rank == 3 ? std::optional(OurShape{{s[0] * s[1], s[2]}, s[0]}) : std::nullopt;
+    case NameLayout::grid_rows:  // a grid's sides do not follow from the number of its places
+      return std::nullopt;
+    case NameLayout::grid_channels:
+      return rank == 4 ? std::optional(OurShape{{s[2], s[3], s[1]}}) : std::nullopt;
+    case NameLayout::experts:
+      return rank == 3 ? std::optional(OurShape{{s[0], s[2], s[1]}}) : std::nullopt;
     case NameLayout::members:
       if (rank == 3) return OurShape{{s[0], s[1] * s[2]}, 0, s[1]};
       return rank == 2 ? std::optional(OurShape{s}) : std::nullopt;
@@ -75,7 +81,8 @@ class OurShapes {
 
  private:
   std::optional<OurShape> find_tensor(std::string_view theirs, NameLayout layout, const std::string& block) const {
-    const StoredTensor* tensor = named_.find(with_block_number(theirs, block));
+    const std::string numbers[] = {block};
+    const StoredTensor* tensor = named_.find(block.empty() ? std::string(theirs) : fill_numbers(theirs, numbers));
     return tensor ? our_shape(tensor->shape, layout) : std::nullopt;
   }
 

@@ -4,6 +4,7 @@
 #include <moevit/core/error.hpp>
 #include <moevit/io/naming/hugging_face.hpp>
 #include <moevit/io/naming/own.hpp>
+#include <moevit/io/naming/swin.hpp>
 #include <moevit/io/naming/timm.hpp>
 #include <moevit/io/naming/vit_jax.hpp>
 #include <moevit/io/naming/vit_pytorch.hpp>
@@ -18,9 +19,11 @@
 
 namespace moevit {
 
-inline constexpr std::array<const NameTable*, 7> name_tables{
-    &own_names,          &vmoe_names,           &vit_jax_names,    &timm_names,
-    &hugging_face_names, &hugging_face_5_names, &vit_pytorch_names};
+inline constexpr std::array<const NameTable*, 10> name_tables{&own_names,          &vmoe_names,
+                                                              &vit_jax_names,      &timm_names,
+                                                              &hugging_face_names, &hugging_face_5_names,
+                                                              &vit_pytorch_names,  &swin_names,
+                                                              &swin_timm_names,    &swin_hugging_face_names};
 
 /// The tensors of a file by their names under one naming, prefixes taken off.
 struct NamedTensors {
@@ -41,9 +44,14 @@ inline std::string_view without_prefix(std::string_view name, std::string_view p
 }
 
 inline bool has_row(const NameTable& table, std::string_view name) {
-  const std::string pattern = split_block_number(name).first;
   return std::any_of(table.rows.begin(), table.rows.end(),
-                     [&](const NameRow& row) { return row.theirs == name || row.theirs == pattern; });
+                     [&](const NameRow& row) { return match_numbers(row.theirs, name).has_value(); });
+}
+
+/// Whether a tensor is a buffer of its library's, which no model needs.
+inline bool is_buffer(const NameTable& table, std::string_view name) {
+  return std::any_of(table.buffers.begin(), table.buffers.end(),
+                     [&](std::string_view end) { return name.ends_with(end); });
 }
 
 /// How many tensors have a name of this table once both prefixes are taken off.

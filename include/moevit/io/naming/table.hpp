@@ -1,16 +1,15 @@
 /// What a naming is: a table from our parameter names to those of another library, with the layout of each tensor.
 #pragma once
 
-#include <moevit/core/config.hpp>
+#include <moevit/core/description.hpp>
 #include <moevit/core/parameter.hpp>
+#include <moevit/io/naming/patterns.hpp>
 #include <moevit/io/resize_positions.hpp>
 
-#include <cctype>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace moevit {
 
@@ -22,29 +21,41 @@ enum class Naming : unsigned char {
   vit_jax,       // google-research/vision_transformer
   timm,          // huggingface/pytorch-image-models
   hugging_face,  // huggingface/transformers
-  vit_pytorch    // lucidrains/vit-pytorch
+  vit_pytorch,   // lucidrains/vit-pytorch
+  swin,          // microsoft/Swin-Transformer, with Tutel's names for experts, and the backbones made from it
+  swin_timm,
+  swin_hugging_face
 };
 
 /// How a tensor of the file lies compared with ours. Letters: D dim, A attention width, (ph, pw, C) a patch.
 enum class NameLayout : unsigned char {
   same,
-  row,           // (D) as (1, 1, D)
-  rows,          // (T, D) as (1, T, D)
-  transposed,    // (in, out) as (out, in): PyTorch's Linear
-  convolution,   // (ph, pw, C, D) as (D, C, ph, pw): PyTorch's Conv2d
-  flat_patch,    // (ph, pw, C, D) as (D, ph pw C): PyTorch's Linear over the values of a patch
-  query,         // first third of the rows of a fused Linear: (D, A) in (3 A, D), (A) in (3 A)
-  key,           // second third
-  value,         // last third
-  split_heads,   // (D, A) as (D, heads, A / heads), (A) as (heads, A / heads)
-  joined_heads,  // (A, D) as (heads, A / heads, D)
-  members        // (D, E) as (D, M, E / M) when an efficient ensemble has M > 1 members, else the same
+  row,            // (D) as (1, 1, D)
+  rows,           // (T, D) as (1, T, D)
+  transposed,     // (in, out) as (out, in): PyTorch's Linear
+  convolution,    // (ph, pw, C, D) as (D, C, ph, pw): PyTorch's Conv2d
+  flat_patch,     // (ph, pw, C, D) as (D, ph pw C): PyTorch's Linear over the values of a patch
+  query,          // first third of the rows of a fused Linear: (D, A) in (3 A, D), (A) in (3 A)
+  key,            // second third
+  value,          // last third
+  split_heads,    // (D, A) as (D, heads, A / heads), (A) as (heads, A / heads)
+  joined_heads,   // (A, D) as (heads, A / heads, D)
+  grid_rows,      // (h, w, D) as (1, h w, D)
+  grid_channels,  // (h, w, D) as (1, D, h, w)
+  experts,        // (E, in, out) as (E, out, in)
+  members         // (D, E) as (D, M, E / M) when an efficient ensemble has M > 1 members, else the same
 };
 
 /// For which models a row of a table holds.
-enum class NameCondition : unsigned char { always, norm_before_pooling, norm_after_pooling };
+enum class NameCondition : unsigned char {
+  always,
+  norm_before_pooling,
+  norm_after_pooling,
+  shrunk_windows,  // Swin classifiers
+  padded_windows   // Swin backbones
+};
 
-/// One parameter under both names; {} stands for the number of the block.
+/// One parameter under both names; {} stands for the number of the stage or block.
 struct NameRow {
   std::string_view ours;
   std::string_view theirs;
@@ -59,6 +70,7 @@ struct NameTable {
   std::span<const NameRow> rows;
   PositionResampling resampling = PositionResampling::zoom;  // how its library resizes position embeddings
   std::span<const std::string_view> prefixes = {};           // what may stand in front of its names
+  std::span<const std::string_view> buffers = {};            // ends of names of tensors that are no weights
 };
 
 /// The part of a tensor of the file that fills one of our parameters: our row-major elements, as an array of `extents`,
@@ -73,34 +85,20 @@ struct ForeignSlice {
 
 namespace detail {
 
-/// The name with the first number between separators replaced by {}, and that number.
-inline std::pair<std::string, std::string> split_block_number(std::string_view name) {
-  const auto digit = [&](std::size_t i) {
-    return i < name.size() && std::isdigit(static_cast<unsigned char>(name[i]));
-  };
-  const auto separator = [&](std::size_t i) {
-    return i >= name.size() || name[i] == '.' || name[i] == '/' || name[i] == '_';
-  };
-  for (std::size_t begin = 0; begin < name.size(); ++begin) {
-    if (!digit(begin) || (begin > 0 && !separator(begin - 1))) continue;
-    std::size_t end = begin;
-    while (digit(end)) ++end;
-    if (!separator(end)) continue;
-    return {std::string(name.substr(0, begin)) + "{}" + std::string(name.substr(end)),
-            std::string(name.substr(begin, end - begin))};
+inline bool holds(NameCondition condition, const ModelDescription& model) {
+  switch (condition) {
+    case NameCondition::always:
+      return true;
+    case NameCondition::norm_before_pooling:
+      return model.vit.final_norm == FinalNorm::before_pooling;
+    case NameCondition::norm_after_pooling:
+      return model.vit.final_norm == FinalNorm::after_pooling;
+    case NameCondition::shrunk_windows:
+      return model.swin.form == WindowForm::shrink;
+    case NameCondition::padded_windows:
+      return model.swin.form == WindowForm::pad;
   }
-  return {std::string(name), ""};
-}
-
-inline std::string with_block_number(std::string_view pattern, const std::string& number) {
-  std::string name(pattern);
-  if (const auto place = name.find("{}"); place != std::string::npos) name.replace(place, 2, number);
-  return name;
-}
-
-inline bool holds(NameCondition condition, const VitConfig& vit) {
-  if (condition == NameCondition::always) return true;
-  return (condition == NameCondition::norm_after_pooling) == (vit.final_norm == FinalNorm::after_pooling);
+  return false;
 }
 
 /// A third of a fused Linear's weight or bias.
@@ -165,6 +163,19 @@ inline void set_layout(ForeignSlice& slice, NameLayout layout, const Shape& ours
     case NameLayout::joined_heads:
       slice.shape = {heads, front(0) / heads, front(1)};
       break;
+    case NameLayout::grid_rows:
+      slice.shape = {1, front(0) * front(1), front(2)};
+      break;
+    case NameLayout::grid_channels:
+      slice.shape = {1, front(2), front(0), front(1)};
+      slice.extents = {front(0) * front(1), front(2)};
+      slice.strides = {1, front(0) * front(1)};
+      break;
+    case NameLayout::experts:
+      slice.shape = {front(0), front(2), front(1)};
+      slice.extents = ours;
+      slice.strides = {front(1) * front(2), 1, front(1)};
+      break;
     case NameLayout::members:
       slice.shape = members > 1 ? Shape{front(0), members, front(1) / members} : ours;
       break;
@@ -175,18 +186,18 @@ inline void set_layout(ForeignSlice& slice, NameLayout layout, const Shape& ours
 
 /// Where a parameter of ours, by name and shape, lies under a naming; nothing when the naming has no such parameter.
 inline std::optional<ForeignSlice> find_foreign(const NameTable& table, const std::string& name, const Shape& shape,
-                                                const VitConfig& vit, const MoeConfig& moe) {
+                                                const ModelDescription& model) {
   ForeignSlice slice;
   if (table.naming == Naming::own) {  // also the parameters of a user's own layers
     slice.name = name;
-    detail::set_layout(slice, NameLayout::same, shape, vit.heads, moe.members);
+    detail::set_layout(slice, NameLayout::same, shape, model.vit.heads, model.moe.members);
     return slice;
   }
-  const auto [pattern, number] = detail::split_block_number(name);
   for (const NameRow& row : table.rows) {
-    if (row.ours != pattern || !detail::holds(row.condition, vit)) continue;
-    slice.name = detail::with_block_number(row.theirs, number);
-    detail::set_layout(slice, row.layout, shape, vit.heads, moe.members);
+    const auto numbers = detail::match_numbers(row.ours, name);
+    if (!numbers || !detail::holds(row.condition, model)) continue;
+    slice.name = detail::fill_numbers(row.theirs, *numbers);
+    detail::set_layout(slice, row.layout, shape, model.vit.heads, model.moe.members);
     return slice;
   }
   return std::nullopt;
