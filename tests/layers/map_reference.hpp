@@ -4,7 +4,7 @@
 #include "gradient_check.hpp"
 #include "layers/layer_test.hpp"
 
-#include <moevit/layers/convolution_window.hpp>
+#include <moevit/core/convolution_window.hpp>
 
 namespace moevit::reference {
 

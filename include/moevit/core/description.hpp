@@ -2,20 +2,22 @@
 #pragma once
 
 #include <moevit/core/config.hpp>
+#include <moevit/core/cvt_config.hpp>
 #include <moevit/core/swin_config.hpp>
 
 namespace moevit {
 
 /// Which model template.
-enum class ModelFamily : unsigned char { vit, vmoe, mobile_vmoe, custom, swin };
+enum class ModelFamily : unsigned char { vit, vmoe, mobile_vmoe, custom, swin, cvt };
 
-/// Which model template with which numbers. `moe` means nothing for ModelFamily::vit, `swin` for others than Swin,
-/// which in turn has no use for `vit`; a dense Swin has an empty placement.
+/// Which model template with which numbers. `moe` means nothing for ModelFamily::vit, `swin` and `cvt` for
+/// others than these, which in turn have no use for `vit`; dense ones have an empty placement.
 struct ModelDescription {
   ModelFamily family = ModelFamily::vit;
   VitConfig vit = {};
   MoeConfig moe = {};
   SwinConfig swin = {};
+  CvtConfig cvt = {};
 
   constexpr bool operator==(const ModelDescription&) const = default;
 };

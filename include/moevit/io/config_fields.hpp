@@ -117,7 +117,7 @@ struct EnumNames<Placement::Rule> {
 template <>
 struct EnumNames<ModelFamily> {
   static constexpr std::string_view type = "ModelFamily";
-  static constexpr std::array<std::string_view, 5> values{"vit", "vmoe", "mobile_vmoe", "custom", "swin"};
+  static constexpr std::array<std::string_view, 6> values{"vit", "vmoe", "mobile_vmoe", "custom", "swin", "cvt"};
 };
 template <>
 struct EnumNames<Interpolation> {

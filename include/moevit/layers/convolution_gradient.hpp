@@ -1,7 +1,7 @@
 /// Gradients of a convolution: of its weights from unfolded windows, of its input as convolutions of dy.
 #pragma once
 
-#include <moevit/layers/convolution_window.hpp>
+#include <moevit/core/convolution_window.hpp>
 #include <moevit/layers/linear.hpp>
 
 namespace moevit {

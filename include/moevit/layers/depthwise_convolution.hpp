@@ -1,7 +1,7 @@
 /// Depth-wise convolution: every channel of a map with a kernel of its own.
 #pragma once
 
-#include <moevit/layers/convolution_window.hpp>
+#include <moevit/core/convolution_window.hpp>
 #include <moevit/layers/linear.hpp>
 #include <moevit/simd/channel_sums.hpp>
 
