@@ -2,8 +2,9 @@
 #pragma once
 
 #include <moevit/build_info.hpp>
-#include <moevit/models/vit.hpp>
 #include <moevit/models/packed.hpp>
+#include <moevit/models/swin.hpp>
+#include <moevit/models/vit.hpp>
 #include <moevit/models/vmoe.hpp>
 #include <moevit/moe/losses.hpp>
 #include <moevit/moe/noise.hpp>

@@ -12,6 +12,8 @@ struct BackpropagationOptions {
   Index threads = 1;        ///< threads of a pool of its own; 1: the calling thread
   Index selected = 0;       ///< largest k that will be asked for; 0: the model's own
   bool checkpoint = false;  ///< blocks are computed again in backward: only their inputs are saved
+  /// Hierarchical models: size of the images that memory is reserved for; no places: the configured size.
+  MapSize largest = {};
 };
 
 namespace detail {

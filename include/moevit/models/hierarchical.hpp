@@ -15,6 +15,15 @@
 
 namespace moevit {
 
+namespace detail {
+
+template <class Family, std::size_t... numbers>
+constexpr bool stages_are_trainable(std::index_sequence<numbers...>) {
+  return (Stage<Family, static_cast<Index>(numbers)>::is_trainable && ...);
+}
+
+}  // namespace detail
+
 /// image -> stages of [embedding -> blocks] -> norm, pooling, classifier; or the maps of all stages, for images of any
 /// size. A family names the parts:
 ///
@@ -44,6 +53,8 @@ class HierarchicalTransformer {
   static constexpr Index depth = Family::first_block(stages);
   static constexpr Index sparse_blocks = moe.placement.sparse_blocks(depth);
   static constexpr Index outputs_per_image = 1;
+  static constexpr bool is_trainable =
+      detail::stages_are_trainable<Family>(std::make_index_sequence<static_cast<std::size_t>(stages)>());
   template <Index stage>
   using StageType = Stage<Family, stage>;
 

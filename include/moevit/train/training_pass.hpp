@@ -1,7 +1,7 @@
 /// The arithmetic of one training step, and of an evaluation.
 #pragma once
 
-#include <moevit/models/backpropagation.hpp>
+#include <moevit/models/hierarchical_backpropagation.hpp>
 #include <moevit/moe/noise.hpp>
 #include <moevit/train/evaluation.hpp>
 #include <moevit/train/image_experts.hpp>
