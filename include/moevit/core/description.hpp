@@ -20,6 +20,15 @@ struct ModelDescription {
   CvtConfig cvt = {};
 
   constexpr bool operator==(const ModelDescription&) const = default;
+
+  /// Whether it is a Swin transformer, also one of a user's own making.
+  constexpr bool is_swin() const {
+    return family == ModelFamily::swin || (family == ModelFamily::custom && swin != SwinConfig{});
+  }
+  /// Blocks, which the placement counts.
+  constexpr Index depth() const { return is_swin() ? swin.blocks() : vit.depth; }
+  constexpr Index height() const { return is_swin() ? swin.height() : vit.height(); }
+  constexpr Index width() const { return is_swin() ? swin.width() : vit.width(); }
 };
 
 }  // namespace moevit

@@ -34,11 +34,17 @@ constexpr Index common_parameters(const VitConfig& vit) {
   return count + (vit.classes ? linear_parameters(vit.features(), vit.classes) : 0);
 }
 
+/// Projection, one direction per expert, temperature.
+constexpr Index cosine_router_parameters(Index dim, Index experts) {
+  return linear_parameters(dim, cosine_router_width) + cosine_router_width * experts + 1;
+}
+
 constexpr Index router_parameters(const ModelDescription& model, Index sparse) {
   const Index dim = model.vit.dim, experts = model.moe.experts;
   if (model.family == ModelFamily::mobile_vmoe) return sparse ? linear_parameters(dim, experts) : 0;
   if (model.moe.router == RouterKind::random) return 0;
   if (model.moe.router == RouterKind::soft) return sparse * (dim * experts * model.moe.slots + 1);
+  if (model.moe.router == RouterKind::cosine) return sparse * cosine_router_parameters(dim, experts);
   return sparse * dim * experts;
 }
 
@@ -84,6 +90,8 @@ constexpr Index common_multiply_adds(const ModelDescription& model) {
     count += vit.dim * model.moe.experts;
   else if (sparse && model.moe.router == RouterKind::soft)
     count += sparse * 3 * tokens * vit.dim * model.moe.experts * model.moe.slots;
+  else if (sparse && model.moe.router == RouterKind::cosine)
+    count += sparse * tokens * cosine_router_width * (vit.dim + model.moe.experts);
   else if (sparse && model.moe.router != RouterKind::random)
     count += sparse * tokens * vit.dim * model.moe.experts;
   if (vit.head == Head::map)
