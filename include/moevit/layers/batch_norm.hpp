@@ -38,8 +38,8 @@ class BatchNorm {
     }
   }
   /// The kernel and bias of a convolution without bias that does this norm as well, from the kernel before it, `inputs`
-  /// rows of `width` floats (depth-wise: one per tap). Inference folds on the way, a few operations per weight and
-  /// pass, so that nothing is kept that could go out of date.
+  /// rows of `width` floats (depth-wise: one per tap), which is not `folded`. Inference folds on the way, a few
+  /// operations per weight and pass, so that nothing is kept that could go out of date.
   void fold(const float* kernel, Index inputs, float epsilon, float* folded, float* bias) const {
     float* factor = folded + (inputs - 1) * width;  // the last row is written last
     affine(epsilon, factor, bias);
