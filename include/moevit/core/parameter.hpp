@@ -16,7 +16,16 @@ namespace moevit {
 class WeightMatrix;  // layers/weight_matrix.hpp
 
 /// What a parameter is for; storage policies, decay masks and upcycling ask for it.
-enum class Role : unsigned char { embedding, norm, attention, mlp, expert, router, head };
+enum class Role : unsigned char {
+  embedding,
+  norm,
+  attention,
+  mlp,
+  expert,
+  router,
+  head,
+  statistics  ///< of a batch norm: kept with the weights, but not trained by gradients, which are zero
+};
 
 /// Where the elements of one matrix of a parameter lie: rows x cols, cut into panels of `panel` columns
 /// (see simd/packed.hpp), of which the parameter takes the columns from `first_column` on. panel = 0: plain row-major.

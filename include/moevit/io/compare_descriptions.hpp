@@ -46,6 +46,8 @@ inline std::vector<std::string> differences(const ModelDescription& expected, co
   detail::add_differences("vit.", detail::field_texts(expected.vit), detail::field_texts(found.vit), lines);
   if (expected.is_swin() || found.is_swin())
     detail::add_differences("swin.", detail::field_texts(expected.swin), detail::field_texts(found.swin), lines);
+  if (expected.is_cvt() || found.is_cvt())
+    detail::add_differences("cvt.", detail::field_texts(expected.cvt), detail::field_texts(found.cvt), lines);
   if (expected.family == ModelFamily::vit && found.family == ModelFamily::vit) return lines;
   MoeConfig have = found.moe;
   const Index depth = expected.depth();

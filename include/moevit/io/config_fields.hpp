@@ -89,6 +89,33 @@ constexpr void for_each_field(Config& config, Visit&& visit) {
   visit("epsilon", config.epsilon);
 }
 
+/// The same for a CvtConfig.
+template <class Config, class Visit>
+requires std::same_as<std::remove_const_t<Config>, CvtConfig>
+constexpr void for_each_field(Config& config, Visit&& visit) {
+  visit("image", config.image);
+  visit("channels", config.channels);
+  visit("depths", config.depths);
+  visit("dims", config.dims);
+  visit("heads", config.heads);
+  visit("patches", config.patches);
+  visit("patch_strides", config.patch_strides);
+  visit("patch_paddings", config.patch_paddings);
+  visit("kernels", config.kernels);
+  visit("query_paddings", config.query_paddings);
+  visit("key_value_strides", config.key_value_strides);
+  visit("key_value_paddings", config.key_value_paddings);
+  visit("mlp_ratios", config.mlp_ratios);
+  visit("classes", config.classes);
+  visit("image_width", config.image_width);
+  visit("class_token", config.class_token);
+  visit("qkv_bias", config.qkv_bias);
+  visit("batch_statistics", config.batch_statistics);
+  visit("activation", config.activation);
+  visit("epsilon", config.epsilon);
+  visit("batch_epsilon", config.batch_epsilon);
+}
+
 /// C++ name of an enumeration and of its values, which are 0, 1, 2, ...
 template <class Enum>
 struct EnumNames;
@@ -146,7 +173,7 @@ struct EnumNames<Placement::Rule> {
 template <>
 struct EnumNames<ModelFamily> {
   static constexpr std::string_view type = "ModelFamily";
-  static constexpr std::array<std::string_view, 5> values{"vit", "vmoe", "mobile_vmoe", "custom", "swin"};
+  static constexpr std::array<std::string_view, 6> values{"vit", "vmoe", "mobile_vmoe", "custom", "swin", "cvt"};
 };
 template <>
 struct EnumNames<Interpolation> {

@@ -70,6 +70,11 @@ void from_json(const JsonValues& values, std::array<Index, count>& list) {
   for (std::size_t i = 0; i < count; ++i) list[i] = index_at(values, i);
 }
 template <std::size_t count>
+void from_json(const JsonValues& values, std::array<float, count>& list) {
+  expect_count(values, count);
+  for (std::size_t i = 0; i < count; ++i) list[i] = float_at(values, i);
+}
+template <std::size_t count>
 void from_json(const JsonValues& values, std::array<bool, count>& list) {
   expect_count(values, count);
   for (std::size_t i = 0; i < count; ++i)
@@ -214,6 +219,11 @@ inline std::optional<ModelMetadata> read_metadata(const TensorFile& file) {
     detail::FieldReader swin = reader("moevit.swin", short_text);
     for_each_field(model.description.swin, swin);
     swin.finish();
+  }
+  if (*family == ModelFamily::cvt || file.metadata().contains("moevit.cvt")) {
+    detail::FieldReader cvt = reader("moevit.cvt", short_text);
+    for_each_field(model.description.cvt, cvt);
+    cvt.finish();
   }
   detail::FieldReader preprocessing = reader("moevit.preprocessing", short_text);
   detail::for_each_preprocessing_field(model.preprocessing, preprocessing);

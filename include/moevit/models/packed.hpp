@@ -19,7 +19,9 @@ concept StoragePolicy = requires(Role role) {
 };
 
 /// Whether matrices of this role are kept as the policy says; the others stay float32.
-constexpr bool is_packed_role(Role role) { return role != Role::router && role != Role::norm; }
+constexpr bool is_packed_role(Role role) {
+  return role != Role::router && role != Role::norm && role != Role::statistics;
+}
 
 /// Everything float32: for files that are mapped instead of read.
 struct Float32 {

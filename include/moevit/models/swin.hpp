@@ -6,16 +6,10 @@
 #include <moevit/layers/window_attention.hpp>
 #include <moevit/models/hierarchical.hpp>
 #include <moevit/moe/cosine_router.hpp>
-#include <moevit/moe/residual_expert_bank.hpp>
+#include <moevit/moe/expert_banks.hpp>
 #include <moevit/moe/top_k_router.hpp>
 
 namespace moevit {
-
-/// A bank of experts with weights of their own, and one with a common core (Residual MoE).
-template <class X>
-using OwnExperts = ExpertBank<X>;
-template <class X>
-using CoreAndResiduals = ResidualExpertBank<X>;
 
 /// The parts of Swin (Liu et al. 2021) for HierarchicalTransformer. `Bank` makes a bank of experts from an MLP.
 template <SwinConfig config_, MoeConfig moe_, template <class> class Bank>

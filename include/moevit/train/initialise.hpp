@@ -82,6 +82,8 @@ inline void draw_parameter(const Parameter& parameter, const InitialiseOptions& 
   const bool is_bank = parameter.matrices.size() > 1;
   if (parameter.role == Role::norm || last == "scale") {
     std::fill(values.begin(), values.end(), last == "bias" ? 0.f : 1.f);
+  } else if (parameter.role == Role::statistics) {
+    std::fill(values.begin(), values.end(), last == "running_mean" ? 0.f : 1.f);
   } else if (last == "mu") {  // of a soft router: width x experts x slots
     fill_lecun(static_cast<double>(parameter.shape.front()), random, values);
   } else if (last == "position_embedding") {

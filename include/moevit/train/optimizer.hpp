@@ -29,8 +29,8 @@ inline bool is_kernel(const Parameter& parameter) {
 inline bool is_kernel_but_router(const Parameter& parameter) {
   return is_kernel(parameter) && parameter.role != Role::router;
 }
-/// Everything, as in the V-MoE paper.
-inline bool is_any_parameter(const Parameter&) { return true; }
+/// Everything that is trained, as in the V-MoE paper.
+inline bool is_any_parameter(const Parameter& parameter) { return parameter.role != Role::statistics; }
 
 /// A number for every element of every parameter, in logical order; begins as zeros.
 class ParameterState {

@@ -34,6 +34,8 @@ inline std::optional<OurShape> our_shape(const Shape& s, NameLayout layout) {
       return rank == 2 ? std::optional(OurShape{{s[1], s[0]}}) : std::nullopt;
     case NameLayout::convolution:
       return rank == 4 ? std::optional(OurShape{{s[2], s[3], s[1], s[0]}}) : std::nullopt;
+    case NameLayout::depthwise:
+      return rank == 4 && s[1] == 1 ? std::optional(OurShape{{s[2], s[3], s[0]}}) : std::nullopt;
     case NameLayout::query:
     case NameLayout::key:
     case NameLayout::value:

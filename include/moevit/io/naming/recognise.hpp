@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/io/naming/cvt.hpp>
 #include <moevit/io/naming/hugging_face.hpp>
 #include <moevit/io/naming/own.hpp>
 #include <moevit/io/naming/swin.hpp>
@@ -19,11 +20,12 @@
 
 namespace moevit {
 
-inline constexpr std::array<const NameTable*, 10> name_tables{&own_names,          &vmoe_names,
+inline constexpr std::array<const NameTable*, 12> name_tables{&own_names,          &vmoe_names,
                                                               &vit_jax_names,      &timm_names,
                                                               &hugging_face_names, &hugging_face_5_names,
                                                               &vit_pytorch_names,  &swin_names,
-                                                              &swin_timm_names,    &swin_hugging_face_names};
+                                                              &swin_timm_names,    &swin_hugging_face_names,
+                                                              &cvt_names,          &cvt_hugging_face_names};
 
 /// The tensors of a file by their names under one naming, prefixes taken off.
 struct NamedTensors {

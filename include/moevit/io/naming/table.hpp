@@ -24,7 +24,9 @@ enum class Naming : unsigned char {
   vit_pytorch,   // lucidrains/vit-pytorch
   swin,          // microsoft/Swin-Transformer, with Tutel's names for experts, and the backbones made from it
   swin_timm,
-  swin_hugging_face
+  swin_hugging_face,
+  cvt,  // microsoft/CvT
+  cvt_hugging_face
 };
 
 /// How a tensor of the file lies compared with ours. Letters: D dim, A attention width, (ph, pw, C) a patch.
@@ -34,6 +36,7 @@ enum class NameLayout : unsigned char {
   rows,           // (T, D) as (1, T, D)
   transposed,     // (in, out) as (out, in): PyTorch's Linear
   convolution,    // (ph, pw, C, D) as (D, C, ph, pw): PyTorch's Conv2d
+  depthwise,      // (kh, kw, D) as (D, 1, kh, kw): the same with a group for each channel
   flat_patch,     // (ph, pw, C, D) as (D, ph pw C): PyTorch's Linear over the values of a patch
   query,          // first third of the rows of a fused Linear: (D, A) in (3 A, D), (A) in (3 A)
   key,            // second third
@@ -140,6 +143,11 @@ inline void set_layout(ForeignSlice& slice, NameLayout layout, const Shape& ours
       slice.shape = {front(3), front(2), front(0), front(1)};
       slice.extents = ours;
       slice.strides = {front(1), 1, front(0) * front(1), front(0) * front(1) * front(2)};
+      break;
+    case NameLayout::depthwise:
+      slice.shape = {front(2), 1, front(0), front(1)};
+      slice.extents = ours;
+      slice.strides = {front(1), 1, front(0) * front(1)};
       break;
     case NameLayout::flat_patch:
       slice.shape = {front(3), front(0) * front(1) * front(2)};

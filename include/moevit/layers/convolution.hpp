@@ -1,0 +1,80 @@
+/// Convolution over feature maps as a product of unfolded windows with packed weights.
+#pragma once
+
+#include <moevit/layers/convolution_gradient.hpp>
+
+namespace moevit {
+
+/// Rows that a worker unfolds at a time: windows and results fill about half a megabyte, so that weights are read once
+/// per block while the windows stay in the L2 cache.
+constexpr Index convolution_block_rows(Index values, Index outputs) {
+  constexpr Index budget = 512 * 1024 / static_cast<Index>(sizeof(float));
+  return std::clamp(budget / (values + outputs) / 14 * 14, Index{28}, Index{112});
+}
+
+/// y = x * W + b over maps of any size with `inputs` channels; places outside of a map count as zeros. The kernel is
+/// kernel x kernel x inputs x outputs. Windows are unfolded a block of places at a time, never the whole map, and those
+/// of one place are multiplied where they lie.
+template <Index inputs, Index outputs, ConvolutionWindow window, bool has_bias = true>
+class Convolution {
+  static_assert(inputs > 0 && outputs > 0, "Convolution: widths must be positive");
+  static_assert(window.is_valid(), "Convolution: kernel and stride must be positive, the padding less than the kernel");
+  static constexpr Index values = window.taps() * inputs;
+  using Product = Linear<values, outputs, has_bias>;
+  using Gradient = ConvolutionGradient<inputs, outputs, window>;
+
+ public:
+  static constexpr Index block_rows = convolution_block_rows(values, outputs);
+
+  static constexpr MapSize result_size(MapSize size) { return window.result_size(size); }
+
+  static constexpr ScratchBytes scratch(Index images, MapSize size) {
+    const Index block = largest_block(images * result_size(size).places(), block_rows);
+    return {0, arena_bytes<float>(values) + Product::scratch_bytes(block)};
+  }
+
+  /// y = epilogue(x * W + b) with x: (images * places) x inputs and y: (images * places of the result) x outputs; what
+  /// the epilogue has per row belongs to the rows of y, its own bias is replaced. Its residual may be y.
+  void forward(ConstMatrixView x, MapSize size, Index images, MatrixView y, Workspace& workspace,
+               const simd::Epilogue& epilogue = {}) const {
+    const MapSize result = result_size(size);
+    workspace.parallel_rows(images * result.places(), block_rows, [&](Index first, Index count, Arena& arena) {
+      const simd::RowTiles windows = product_.take_input(count, arena);
+      float* room = arena.take<float>(values);
+      simd::fill_tiles(windows, [&](Index row) -> const float* {
+        if constexpr (window.is_pointwise()) return x.row_data(first + row);
+        unfold_window<window>(x, size, place_of(first + row, result), room);
+        return room;
+      });
+      simd::Epilogue own = epilogue;
+      if (own.residual) own.residual += first * own.residual_stride;
+      if (own.row_scale) own.row_scale += first;
+      product_.forward(windows, simd::RowsOut{y.row_data(first), y.stride()}, own);
+    });
+  }
+
+  /// The gradient of forward() without epilogue: from dy that of x, assigned to dx unless dx has no rows, and those of
+  /// the weights, added to grads.
+  void backward(ConstMatrixView x, ConstMatrixView dy, MapSize size, Index images, Convolution& grads, MatrixView dx,
+                Workspace& workspace) const {
+    Gradient::add_weights(x, dy, size, images, grads.product_.gradient(), workspace);
+    if (dx.rows() > 0) Gradient::input(product_.kernel(), dy, size, images, dx, workspace);
+  }
+  static constexpr ScratchBytes training_scratch(Index images, MapSize size) {
+    return one_after_the_other(scratch(images, size), Gradient::scratch(images, size));
+  }
+
+  /// Parameters `prefix`.kernel, of shape {kernel, kernel, inputs, outputs}, and `prefix`.bias.
+  template <class Self, class Visit>
+  static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {
+    Product::each_parameter(self.product_, prefix, role, [&](auto&& parameter) {
+      if (parameter.shape.size() == 2) parameter.shape = {window.kernel, window.kernel, inputs, outputs};
+      visit(std::move(parameter));
+    });
+  }
+
+ private:
+  Product product_;
+};
+
+}  // namespace moevit

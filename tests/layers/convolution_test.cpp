@@ -1,0 +1,138 @@
+#include "layers/map_reference.hpp"
+
+#include <moevit/layers/convolution.hpp>
+
+using namespace moevit;
+using test::MapCase;
+
+namespace {
+
+template <Index inputs, Index outputs, ConvolutionWindow window, bool has_bias>
+struct Checker {
+  using Layer = Convolution<inputs, outputs, window, has_bias>;
+
+  static std::vector<Parameter> parameters_of(Layer& layer) {
+    return test::collect([&](auto visit) { Layer::each_parameter(layer, "c", Role::mlp, visit); });
+  }
+  static reference::Values bias_of(const std::vector<Parameter>& parameters) {
+    return has_bias ? reference::to_double(parameters[1].values()) : reference::Values{};
+  }
+
+  static void forward(const MapCase& maps) {
+    CAPTURE(inputs, outputs, window.kernel, window.stride, window.padding, maps.images, maps.size.height);
+    Layer layer;
+    const auto parameters = parameters_of(layer);
+    REQUIRE(parameters.size() == (has_bias ? 2u : 1u));
+    CHECK(parameters[0].shape == Shape{window.kernel, window.kernel, inputs, outputs});
+    test::randomise(parameters, 1);
+    const std::vector<float> x = test::normal_values(maps.images * maps.size.places() * inputs, 7);
+    const Index rows = maps.images * window.result_size(maps.size).places();
+    const std::vector<float> y =
+        test::run_with_threads(Layer::scratch(maps.images, maps.size), [&](Workspace& workspace) {
+          std::vector<float> result(static_cast<std::size_t>(rows * outputs), 77.f);
+          layer.forward({x.data(), maps.images * maps.size.places(), inputs}, maps.size, maps.images,
+                        {result.data(), rows, outputs}, workspace);
+          return result;
+        });
+    const reference::Maps expected =
+        reference::convolution({maps.images, maps.size, inputs, x}, reference::to_double(parameters[0].values()),
+                               bias_of(parameters), window, outputs, false);
+    CHECK(reference::relative_error({y.data(), rows, outputs}, expected.matrix()) <
+          reference::rounding_tolerance(window.taps() * inputs));
+  }
+
+  static void gradients(const MapCase& maps) {
+    CAPTURE(inputs, outputs, window.kernel, window.stride, window.padding, maps.images, maps.size.height);
+    Layer layer;
+    const auto parameters = parameters_of(layer);
+    test::randomise(parameters, 1);
+    const Index places = maps.images * maps.size.places(), rows = maps.images * window.result_size(maps.size).places();
+    const std::vector<float> x = test::normal_values(places * inputs, 7), dy = test::normal_values(rows * outputs, 8);
+    std::vector<float> kernel_gradient, bias_gradient;
+    const std::vector<float> dx =
+        test::run_with_threads(Layer::training_scratch(maps.images, maps.size), [&](Workspace& workspace) {
+          Layer grads;
+          const auto list = parameters_of(grads);
+          for (const Parameter& p : list) p.assign(std::vector<float>(static_cast<std::size_t>(p.size()), 0.5f));
+          std::vector<float> result(x.size(), 77.f);
+          layer.backward({x.data(), places, inputs}, {dy.data(), rows, outputs}, maps.size, maps.images, grads,
+                         {result.data(), places, inputs}, workspace);
+          std::vector<float> all = result;
+          kernel_gradient = list[0].values();
+          all.insert(all.end(), kernel_gradient.begin(), kernel_gradient.end());
+          if (has_bias) bias_gradient = list[1].values();
+          all.insert(all.end(), bias_gradient.begin(), bias_gradient.end());
+          return all;
+        });
+    const auto loss = [&](std::span<const float> input, std::span<const float> kernel, std::span<const float> bias) {
+      const auto y = reference::convolution({maps.images, maps.size, inputs, input}, reference::to_double(kernel),
+                                            reference::to_double(bias), window, outputs, false);
+      return test::weighted_sum(y.values, dy);
+    };
+    const std::vector<float> kernel = parameters[0].values(),
+                             bias = has_bias ? parameters[1].values() : kernel_gradient;
+    const std::vector<float> bias_values = has_bias ? bias : std::vector<float>{};
+    const auto check = [&](const char* name, const std::vector<float>& values, std::vector<float> gradient,
+                           auto function) {
+      test::check_gradient({name, values, std::move(gradient), function, [] { return true; }, 1e-2, 1e-4}, 3);
+    };
+    const auto without_start = [](std::vector<float> gradient) {
+      for (float& g : gradient) g -= 0.5f;
+      return gradient;
+    };
+    check("input", x, {dx.begin(), dx.begin() + std::ssize(x)}, [&](auto v) { return loss(v, kernel, bias_values); });
+    check("kernel", kernel, without_start(kernel_gradient), [&](auto v) { return loss(x, v, bias_values); });
+    if (has_bias) check("bias", bias, without_start(bias_gradient), [&](auto v) { return loss(x, kernel, v); });
+  }
+
+  static void all() {
+    for (const MapCase& maps : test::map_cases) {
+      if (std::min(maps.size.height, maps.size.width) + 2 * window.padding < window.kernel) {
+        CHECK_THROWS_WITH(Layer::scratch(maps.images, maps.size), Catch::Contains("expected a map with at least"));
+        continue;
+      }
+      forward(maps);
+      gradients(maps);
+    }
+  }
+};
+
+constexpr ConvolutionWindow pointwise{1, 1, 0}, same{3, 1, 1}, halving{3, 2, 1}, embedding{7, 4, 2}, patches{4, 4, 0},
+    gaps{2, 3, 1};
+
+}  // namespace
+
+TEST_CASE("Convolution agrees with plain loops, forward and backward") {
+  Checker<5, 7, pointwise, true>::all();
+  Checker<6, 33, same, true>::all();
+  Checker<17, 40, halving, false>::all();
+  Checker<3, 16, embedding, true>::all();
+  Checker<3, 9, patches, true>::all();
+  Checker<4, 5, gaps, false>::all();
+}
+
+TEST_CASE("Convolution with many windows is summed in parts of one size") {
+  Checker<30, 33, same, true>::gradients({2, {30, 33}});
+  Checker<64, 8, halving, true>::gradients({1, {64, 70}});
+}
+
+TEST_CASE("Convolution gives a place the same bits in any batch, and takes an epilogue") {
+  constexpr MapSize size{9, 11};
+  constexpr Index images = 3, places = size.places();
+  using Layer = Convolution<8, 20, same>;
+  Layer layer;
+  test::randomise(test::collect([&](auto visit) { Layer::each_parameter(layer, "c", Role::mlp, visit); }), 1);
+  const std::vector<float> x = test::normal_values(images * places * 8, 7),
+                           r = test::normal_values(images * places * 20, 8);
+  Workspace workspace(Layer::scratch(images, size));
+  constexpr Activation relu = Activation::relu;
+  std::vector<float> plain(r.size()), whole(r.size()), single(static_cast<std::size_t>(places * 20));
+  layer.forward({x.data(), images * places, 8}, size, images, {plain.data(), images * places, 20}, workspace);
+  layer.forward({x.data(), images * places, 8}, size, images, {whole.data(), images * places, 20}, workspace,
+                {.activation = &relu, .residual = r.data(), .residual_stride = 20});
+  for (std::size_t i = 0; i < r.size(); ++i) CHECK(whole[i] == Approx(r[i] + std::max(plain[i], 0.f)).margin(1e-6));
+  for (Index image = 0; image < images; ++image) {
+    layer.forward({x.data() + image * places * 8, places, 8}, size, 1, {single.data(), places, 20}, workspace);
+    CHECK(std::equal(single.begin(), single.end(), plain.begin() + image * places * 20));
+  }
+}
