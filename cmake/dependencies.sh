@@ -1,6 +1,6 @@
 # Sourced by tests/run.sh, examples/run.sh and bench/run.sh: what they need installed, and how they speak.
 
-library_packages="g++ cmake ninja-build libeigen3-dev libxsimd-dev nlohmann-json3-dev libjpeg-dev libpng-dev zlib1g-dev libzip-dev"
+library_packages="g++ cmake ninja-build libeigen3-dev libxsimd-dev nlohmann-json3-dev libjpeg-dev libpng-dev zlib1g-dev libzip-dev libpugixml-dev"
 
 say() { printf '== %s\n' "$*"; }
 die() {

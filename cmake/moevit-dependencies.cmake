@@ -108,6 +108,17 @@ function(moevit_find_npz found reason)
   moevit_report("${missing}" "libzip not found (Debian: libzip-dev)")
 endfunction()
 
+function(moevit_find_voc found reason)
+  set(missing "")
+  if(NOT TARGET pugixml::pugixml)
+    find_package(pugixml CONFIG QUIET)
+  endif()
+  if(NOT TARGET pugixml::pugixml)
+    set(missing pugixml)
+  endif()
+  moevit_report("${missing}" "pugixml 1.11 or newer not found (Debian: libpugixml-dev)")
+endfunction()
+
 # A library of moevit's own, which needs nothing more.
 function(moevit_find_compiled found reason)
   moevit_report("" "")

@@ -76,13 +76,23 @@ class MessagePart {
   Kind kind_;
 };
 
-[[noreturn, gnu::cold, gnu::noinline]] inline void fail_with(std::initializer_list<MessagePart> parts) {
+[[gnu::cold, gnu::noinline]] inline std::string join_parts(std::initializer_list<MessagePart> parts) {
   std::string message;
   for (const MessagePart& part : parts) part.append_to(message);
-  throw Error(message);
+  return message;
+}
+
+[[noreturn, gnu::cold, gnu::noinline]] inline void fail_with(std::initializer_list<MessagePart> parts) {
+  throw Error(join_parts(parts));
 }
 
 }  // namespace detail
+
+/// The parts, texts and numbers, written one after the other.
+template <class... Parts>
+std::string message_of(const Parts&... parts) {
+  return detail::join_parts({detail::MessagePart(parts)...});
+}
 
 /// Throws Error with the parts, texts and numbers, written one after the other.
 template <class... Parts>

@@ -19,6 +19,22 @@ namespace detail {
 
 inline constexpr std::uint8_t png_signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
 
+}  // namespace detail
+
+inline bool is_png(std::span<const std::uint8_t> bytes) {
+  return bytes.size() >= sizeof detail::png_signature &&
+         std::memcmp(bytes.data(), detail::png_signature, sizeof detail::png_signature) == 0;
+}
+
+namespace detail {
+
+/// What the rows of a decoder hold.
+enum class PngPixels : unsigned char {
+  colours,      ///< 8-bit grey, RGB, or indices into palette()
+  numbers,      ///< 8-bit grey as stored, not spread to 0..255, or indices
+  wide_numbers  ///< 16-bit grey, high byte first
+};
+
 /// libpng reports errors by not returning. Each call of it sits in a member function that holds nothing with a
 /// destructor, returns false after a jump, and leaves the reason in message().
 class PngDecoder {
@@ -38,6 +54,9 @@ class PngDecoder {
   /// Of the pixels that read_row writes.
   Index channels() const { return png_get_channels(png_, info_); }
   int passes() const { return passes_; }
+  /// Per number: as stored before start(), as read_row writes after it.
+  int bits() const { return png_get_bit_depth(png_, info_); }
+  int colour_type() const { return png_get_color_type(png_, info_); }
   /// Empty unless the pixels are indices into it.
   std::span<const png_color> palette() const {
     png_colorp colors = nullptr;
@@ -59,13 +78,14 @@ class PngDecoder {
     return true;
   }
 
-  /// Sets up 8-bit grey, RGB or indices.
-  bool start() {
+  bool start(PngPixels pixels) {
     if (setjmp(png_jmpbuf(png_))) return false;
-    const int type = png_get_color_type(png_, info_);
-    png_set_strip_16(png_);
-    if (type == PNG_COLOR_TYPE_PALETTE) png_set_packing(png_);  // one byte per index
-    if (type == PNG_COLOR_TYPE_GRAY) png_set_expand_gray_1_2_4_to_8(png_);
+    if (pixels != PngPixels::wide_numbers) png_set_strip_16(png_);
+    const bool is_spread = colour_type() == PNG_COLOR_TYPE_GRAY && pixels == PngPixels::colours;
+    if (is_spread)
+      png_set_expand_gray_1_2_4_to_8(png_);
+    else
+      png_set_packing(png_);  // one byte per index or number
     png_set_strip_alpha(png_);
     passes_ = png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
@@ -138,12 +158,30 @@ inline Image look_up(const Image& indices, std::span<const png_color> palette, s
   return image;
 }
 
-}  // namespace detail
-
-inline bool is_png(std::span<const std::uint8_t> bytes) {
-  return bytes.size() >= sizeof detail::png_signature &&
-         std::memcmp(bytes.data(), detail::png_signature, sizeof detail::png_signature) == 0;
+/// Reads up to the pixels. Throws Error, naming `where`.
+inline void read_png_header(PngDecoder& decoder, std::span<const std::uint8_t> bytes, const ImageLimits& limits,
+                            std::string_view where) {
+  if (!is_png(bytes)) fail(where, ": not a PNG file");
+  check_png_size(bytes, limits, where);
+  if (!decoder.read_header(limits)) fail(where, ": PNG: ", decoder.message());
 }
+
+inline void start_png(PngDecoder& decoder, PngPixels pixels, std::string_view where) {
+  if (!decoder.start(pixels)) fail(where, ": PNG: ", decoder.message());
+}
+
+/// Reads all rows, row(y) being where they go, and what comes after them. Throws Error, naming `where`.
+template <class Row>
+void read_png_rows(PngDecoder& decoder, std::string_view where, Row row) {
+  const auto check = [&](bool done) {
+    if (!done) fail(where, ": PNG: ", decoder.message());
+  };
+  for (int pass = 0; pass < decoder.passes(); ++pass)
+    for (Index y = 0; y < decoder.height(); ++y) check(decoder.read_row(row(y)));
+  check(decoder.finish());
+}
+
+}  // namespace detail
 
 /// A PNG image as grey (1 channel) or RGB. Palettes become RGB, 1, 2 and 4 bits are spread to 0..255, of 16 bits the
 /// high byte is kept. Alpha and transparent colours are dropped, not blended: the stored colours come out, as from
@@ -152,19 +190,11 @@ inline bool is_png(std::span<const std::uint8_t> bytes) {
 /// are checked before memory is taken.
 inline Image decode_png(std::span<const std::uint8_t> bytes, const ImageLimits& limits = {},
                         std::string_view where = "image") {
-  if (!is_png(bytes)) fail(where, ": not a PNG file");
-  detail::check_png_size(bytes, limits, where);
   detail::PngDecoder decoder(bytes);
-  const auto check = [&](bool done) {
-    if (!done) fail(where, ": PNG: ", decoder.message());
-  };
-  check(decoder.read_header(limits));
-  check(decoder.start());
+  detail::read_png_header(decoder, bytes, limits, where);
+  detail::start_png(decoder, detail::PngPixels::colours, where);
   Image image(decoder.height(), decoder.width(), decoder.channels());
-  for (int pass = 0; pass < decoder.passes(); ++pass) {
-    for (Index y = 0; y < image.height(); ++y) check(decoder.read_row(image.row(y)));
-  }
-  check(decoder.finish());
+  detail::read_png_rows(decoder, where, [&](Index y) { return image.row(y); });
   if (decoder.palette().empty()) return image;
   return detail::look_up(image, decoder.palette(), where);
 }

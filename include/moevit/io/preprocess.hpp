@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace moevit {
@@ -131,19 +132,20 @@ inline void crop_and_normalise(ImageView image, const Preprocessing& target, std
   }
 }
 
+/// Height and width to which `target` resizes an image of this size, before the crop.
+inline std::pair<Index, Index> resized_size(Index height, Index width, const Preprocessing& target) {
+  if (target.shorter_side == 0) return {target.height, target.width};
+  const Index shorter = std::min(height, width);
+  return {target.shorter_side * height / shorter, target.shorter_side * width / shorter};
+}
+
 /// Resize and centre crop of `target`, still as 8-bit pixels: target.height x target.width, or smaller along an axis
 /// where the resized image is. Colour becomes grey, before the resize, when target has one channel.
 /// Throws Error when `target` makes no sense.
 inline Image resize_and_crop(ImageView image, const Preprocessing& target) {
   check_preprocessing(target);
   if (image.channels() == 3 && target.channels == 1) return resize_and_crop(to_grey(image), target);
-  Index height = target.height;
-  Index width = target.width;
-  if (target.shorter_side > 0) {
-    const Index shorter = std::min(image.height(), image.width());
-    height = target.shorter_side * image.height() / shorter;
-    width = target.shorter_side * image.width() / shorter;
-  }
+  const auto [height, width] = resized_size(image.height(), image.width(), target);
   const detail::AxisCrop rows = detail::crop_axis(height, target.height);
   const detail::AxisCrop columns = detail::crop_axis(width, target.width);
   const ImageWindow kept{rows.first, columns.first, rows.count, columns.count};

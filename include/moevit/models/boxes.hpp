@@ -23,18 +23,31 @@ struct Box {
   constexpr bool operator==(const Box&) const = default;
 };
 
-/// Area that two boxes share; 0 when they only touch.
-constexpr double overlap(const Box& a, const Box& b) {
-  const double width = std::min(a.right(), b.right()) - std::max(a.x, b.x);
-  const double height = std::min(a.bottom(), b.bottom()) - std::max(a.y, b.y);
-  return width > 0 && height > 0 ? width * height : 0.;
+/// What two boxes share; a box without sides when they only touch.
+constexpr Box intersection(const Box& a, const Box& b) {
+  const double x = std::max(a.x, b.x), y = std::max(a.y, b.y);
+  const double width = std::min(a.right(), b.right()) - x, height = std::min(a.bottom(), b.bottom()) - y;
+  return width > 0 && height > 0 ? Box{x, y, width, height} : Box{};
 }
+
+/// Area that two boxes share; 0 when they only touch.
+constexpr double overlap(const Box& a, const Box& b) { return intersection(a, b).area(); }
 
 /// Intersection over union; 0 for boxes without area.
 constexpr double iou(const Box& a, const Box& b) {
   const double shared = overlap(a, b);
   return shared > 0 ? shared / (a.area() + b.area() - shared) : 0.;
 }
+
+/// What is in an image.
+struct TrueBox {
+  Box box;
+  std::int32_t category = 0;
+  double area = 0;        ///< of the object, which decides whether it is small, medium or large; COCO's files name it
+  bool is_crowd = false;  ///< stands for many: detections in it count neither as right nor as wrong
+
+  constexpr bool operator==(const TrueBox&) const = default;
+};
 
 /// What a detector says it has seen.
 struct Detection {

@@ -11,14 +11,6 @@
 
 namespace moevit {
 
-/// What is in an image.
-struct TrueBox {
-  Box box;
-  std::int32_t category = 0;
-  double area = 0;        ///< of the object, which decides whether it is small, medium or large; COCO's files name it
-  bool is_crowd = false;  ///< stands for many: detections in it count neither as right nor as wrong
-};
-
 /// One image, with what is there and what was found.
 struct ScoredImage {
   std::vector<TrueBox> truth;

@@ -1,10 +1,11 @@
-/// Fills the buffers of training batches: which images, read, augmented, normalised.
+/// Fills the buffers of training batches: which images, in which order. How one is read and augmented depends on the
+/// task.
 #pragma once
 
 #include <moevit/core/aligned_buffer.hpp>
 #include <moevit/core/executor.hpp>
 #include <moevit/io/datasets/dataset.hpp>
-#include <moevit/train/augment.hpp>
+#include <moevit/train/random.hpp>
 #include <moevit/train/shuffle.hpp>
 
 #include <algorithm>
@@ -26,7 +27,8 @@ enum class BatchOrder : unsigned char {
 enum class LastBatch : unsigned char { dropped, kept };
 
 /// How batches are made. They depend on these, on the images and on epoch and step alone.
-struct LoaderOptions {
+template <class Augmentation>
+struct BasicLoaderOptions {
   Index batch = 64;  ///< images per step
   std::uint64_t seed = 1;
   BatchOrder order = BatchOrder::shuffled;
@@ -36,10 +38,11 @@ struct LoaderOptions {
 };
 
 /// A batch in memory of its loader.
-struct Batch {
-  ConstMatrixView images;                ///< N x (height * width * channels), normalised
-  std::span<const std::int32_t> labels;  ///< N; -1 without a label
-  std::span<const Index> numbers;        ///< N, of the images in the data set
+template <class Label>
+struct BasicBatch {
+  ConstMatrixView images;          ///< N x (height * width * channels), normalised
+  std::span<const Label> labels;   ///< what the task has of them per image, N times
+  std::span<const Index> numbers;  ///< N, of the images in the data set
   Index epoch = 0;
   Index step = 0;
 };
@@ -47,18 +50,21 @@ struct Batch {
 namespace detail {
 
 /// Memory of one batch, taken once.
+template <class Label>
 struct BatchBuffer {
-  BatchBuffer(Index images, Index values)
-      : floats(images * values), labels(static_cast<std::size_t>(images)), numbers(static_cast<std::size_t>(images)) {}
+  BatchBuffer(Index images, Index values, Index labels_per_image)
+      : floats(images * values),
+        labels(static_cast<std::size_t>(images * labels_per_image)),
+        numbers(static_cast<std::size_t>(images)) {}
 
-  Batch view(Index values) const {
-    const auto images = static_cast<std::size_t>(count);
-    return {ConstMatrixView(floats.data(), count, values), std::span(labels).first(images),
-            std::span(numbers).first(images), epoch, step};
+  BasicBatch<Label> view() const {
+    const std::size_t images = static_cast<std::size_t>(count), all = numbers.size();
+    return {ConstMatrixView(floats.data(), count, floats.size() / std::ssize(numbers)),
+            std::span(labels).first(labels.size() / all * images), std::span(numbers).first(images), epoch, step};
   }
 
   AlignedBuffer<float> floats;
-  std::vector<std::int32_t> labels;
+  std::vector<Label> labels;
   std::vector<Index> numbers;
   Index count = 0;
   Index epoch = 0;
@@ -66,14 +72,21 @@ struct BatchBuffer {
   std::exception_ptr failure;  // instead of the batch
 };
 
-/// Makes the batch of any epoch and step.
+/// Makes the batch of any epoch and step. A task knows one image of a data set at a time; it has
+/// - the types Data (a data set), Label and Augmentation, and a constructor from Data, Preprocessing and Augmentation,
+/// - values() and labels(): floats and labels per image,
+/// - read(number, random, image, labels) const: fills those of an image; called by several threads at once.
+template <class Task>
 class BatchMaker {
  public:
+  using Options = BasicLoaderOptions<typename Task::Augmentation>;
+  using Buffer = BatchBuffer<typename Task::Label>;
+
   /// Throws Error when the options make no sense, a number is not of the data set, or no batch comes together.
-  BatchMaker(const Dataset& dataset, std::vector<Index> numbers, Preprocessing target, LoaderOptions options)
-      : dataset_(dataset), numbers_(std::move(numbers)), target_(std::move(target)), options_(std::move(options)) {
-    check_preprocessing(target_);
-    check_augmentation(options_.augmentation);
+  BatchMaker(const typename Task::Data& dataset, std::vector<Index> numbers, Preprocessing target, Options options)
+      : task_(dataset, std::move(target), options.augmentation),
+        numbers_(std::move(numbers)),
+        options_(std::move(options)) {
     if (options_.batch < 1) fail("loader: expected at least 1 image per batch, found ", options_.batch);
     if (options_.ahead < 1) fail("loader: expected at least 1 batch ahead, found ", options_.ahead);
     for (const Index number : numbers_)
@@ -81,8 +94,8 @@ class BatchMaker {
     if (steps() < 1) fail("loader: ", numbers_.size(), " images make no batch of ", options_.batch);
   }
 
-  const LoaderOptions& options() const { return options_; }
-  Index values() const { return float_count(target_); }
+  const Options& options() const { return options_; }
+  Buffer buffer() const { return {options_.batch, task_.values(), task_.labels()}; }
   Index steps() const {
     const Index images = std::ssize(numbers_);
     return options_.last_batch == LastBatch::kept ? ceil_div(images, options_.batch) : images / options_.batch;
@@ -90,19 +103,22 @@ class BatchMaker {
 
   /// Fills a buffer, an image per task of the executor. When `stop` becomes true the rest is left out.
   /// Throws Error, naming the image, when one cannot be read.
-  void make(Index epoch, Index step, BatchBuffer& buffer, ExecutorRef executor, const std::atomic<bool>& stop) {
+  void make(Index epoch, Index step, Buffer& buffer, ExecutorRef executor, const std::atomic<bool>& stop) {
     order_epoch(epoch);
     const Index first = step * options_.batch;
     buffer.count = std::min(options_.batch, std::ssize(numbers_) - first);
     buffer.epoch = epoch, buffer.step = step;
+    const auto part = [](auto all, Index image, Index size) {
+      return all.subspan(static_cast<std::size_t>(image * size), static_cast<std::size_t>(size));
+    };
     executor.run(buffer.count, [&](Index image, Index) {
       if (stop.load(std::memory_order_relaxed)) return;
-      const auto i = static_cast<std::size_t>(image);
       const Index place = order_[static_cast<std::size_t>(first + image)];
       const Index number = numbers_[static_cast<std::size_t>(place)];
-      buffer.numbers[i] = number;
-      buffer.labels[i] = static_cast<std::int32_t>(dataset_.label(number));
-      read(number, epoch, buffer.floats.span().subspan(i * static_cast<std::size_t>(values())));
+      buffer.numbers[static_cast<std::size_t>(image)] = number;
+      RandomStream random(options_.seed, epoch, number);
+      task_.read(number, random, part(buffer.floats.span(), image, task_.values()),
+                 part(std::span(buffer.labels), image, task_.labels()));
     });
   }
 
@@ -114,16 +130,9 @@ class BatchMaker {
     ordered_epoch_ = epoch;
   }
 
-  void read(Index number, Index epoch, std::span<float> out) const {
-    RandomStream random(options_.seed, epoch, number);
-    Image image = resize_and_crop(dataset_.pixels(number), target_);
-    crop_and_normalise(augment(std::move(image), options_.augmentation, random), target_, out);
-  }
-
-  const Dataset& dataset_;
+  Task task_;
   std::vector<Index> numbers_;
-  Preprocessing target_;
-  LoaderOptions options_;
+  Options options_;
   std::vector<Index> order_;  // of ordered_epoch_: places in numbers_
   Index ordered_epoch_ = -1;
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/core/float_environment.hpp>
+#include <moevit/train/augment.hpp>
 #include <moevit/train/batch_maker.hpp>
 
 #include <atomic>
@@ -22,20 +23,25 @@ namespace moevit {
 /// anywhere.
 ///
 /// Used by one thread at a time. It may be destroyed at any moment.
-class Loader {
+template <class Task>
+class BasicLoader {
  public:
+  using Data = typename Task::Data;
+  using Batch = BasicBatch<typename Task::Label>;
+  using Options = BasicLoaderOptions<typename Task::Augmentation>;
+
   /// `numbers`: the images of the data set that it gives out, as of DataSplit. The data set must live on.
   /// Throws Error when options or preprocessing make no sense, a number is not of the data set, the images make no
   /// batch, or the system gives no thread.
-  Loader(const Dataset& dataset, std::vector<Index> numbers, Preprocessing target, LoaderOptions options = {})
-      : Loader(std::nullopt, dataset, std::move(numbers), std::move(target), std::move(options)) {}
+  BasicLoader(const Data& dataset, std::vector<Index> numbers, Preprocessing target, Options options = {})
+      : BasicLoader(std::nullopt, dataset, std::move(numbers), std::move(target), std::move(options)) {}
   /// With the caller's executor, which must live on and is used within next() only. `ahead` does not matter then.
-  Loader(const Dataset& dataset, std::vector<Index> numbers, Preprocessing target, LoaderOptions options,
-         ExecutorRef executor)
-      : Loader(std::optional(executor), dataset, std::move(numbers), std::move(target), std::move(options)) {}
-  ~Loader() { stop(); }
-  Loader(const Loader&) = delete;
-  Loader& operator=(const Loader&) = delete;
+  BasicLoader(const Data& dataset, std::vector<Index> numbers, Preprocessing target, Options options,
+              ExecutorRef executor)
+      : BasicLoader(std::optional(executor), dataset, std::move(numbers), std::move(target), std::move(options)) {}
+  ~BasicLoader() { stop(); }
+  BasicLoader(const BasicLoader&) = delete;
+  BasicLoader& operator=(const BasicLoader&) = delete;
 
   Index steps_per_epoch() const { return maker_.steps(); }
   /// Of the batch that next() gives.
@@ -58,15 +64,17 @@ class Loader {
   }
 
  private:
-  Loader(std::optional<ExecutorRef> executor, const Dataset& dataset, std::vector<Index> numbers, Preprocessing target,
-         LoaderOptions options)
+  BasicLoader(std::optional<ExecutorRef> executor, const Data& dataset, std::vector<Index> numbers,
+              Preprocessing target, Options options)
       : maker_(dataset, std::move(numbers), std::move(target), std::move(options)), executor_(executor) {
-    const Index images = maker_.options().batch, buffers = executor ? 1 : maker_.options().ahead + 1;
-    for (Index i = 0; i < buffers; ++i) buffers_.emplace_back(images, maker_.values());
+    const Index buffers = executor ? 1 : maker_.options().ahead + 1;
+    for (Index i = 0; i < buffers; ++i) buffers_.push_back(maker_.buffer());
     start();
   }
 
-  detail::BatchBuffer& buffer(Index batch) { return buffers_[static_cast<std::size_t>(batch % std::ssize(buffers_))]; }
+  using Buffer = typename detail::BatchMaker<Task>::Buffer;
+
+  Buffer& buffer(Index batch) { return buffers_[static_cast<std::size_t>(batch % std::ssize(buffers_))]; }
 
   void make(Index batch, ExecutorRef executor) {
     const Index place = begin_ + batch;
@@ -75,7 +83,7 @@ class Loader {
 
   Batch make_now() {
     make(taken_, *executor_);
-    return buffer(taken_++).view(maker_.values());
+    return buffer(taken_++).view();
   }
 
   Batch take() {
@@ -84,10 +92,10 @@ class Loader {
     released_ = taken_;
     room_.notify_one();
     ready_.wait(lock, [&] { return made_ > taken_; });
-    const detail::BatchBuffer& prepared = buffer(taken_);
+    const Buffer& prepared = buffer(taken_);
     if (prepared.failure) std::rethrow_exception(prepared.failure);
     ++taken_;
-    return prepared.view(maker_.values());
+    return prepared.view();
   }
 
   /// The background thread. After a failure it ends: what comes then is never given out.
@@ -136,10 +144,10 @@ class Loader {
     thread_.join();
   }
 
-  detail::BatchMaker maker_;
+  detail::BatchMaker<Task> maker_;
   std::optional<ExecutorRef> executor_;
-  std::vector<detail::BatchBuffer> buffers_;  // batch i lies in buffer i modulo their number
-  Index begin_ = 0;                           // epoch * steps + step of batch 0
+  std::vector<Buffer> buffers_;  // batch i lies in buffer i modulo their number
+  Index begin_ = 0;              // epoch * steps + step of batch 0
 
   std::mutex mutex_;  // of what follows
   std::condition_variable room_;
@@ -150,5 +158,42 @@ class Loader {
   std::atomic<bool> stop_ = false;
   std::thread thread_;
 };
+
+namespace detail {
+
+/// Classification: one label per image, -1 where it has none.
+class ClassTask {
+ public:
+  using Data = Dataset;
+  using Label = std::int32_t;
+  using Augmentation = moevit::Augmentation;
+
+  ClassTask(const Dataset& dataset, Preprocessing target, Augmentation augmentation)
+      : dataset_(dataset), target_(std::move(target)), augmentation_(std::move(augmentation)) {
+    check_preprocessing(target_);
+    check_augmentation(augmentation_);
+  }
+
+  Index values() const { return float_count(target_); }
+  static constexpr Index labels() { return 1; }
+
+  void read(Index number, RandomStream& random, std::span<float> image, std::span<std::int32_t> label) const {
+    label.front() = static_cast<std::int32_t>(dataset_.label(number));
+    Image pixels = resize_and_crop(dataset_.pixels(number), target_);
+    crop_and_normalise(augment(std::move(pixels), augmentation_, random), target_, image);
+  }
+
+ private:
+  const Dataset& dataset_;
+  Preprocessing target_;
+  Augmentation augmentation_;
+};
+
+}  // namespace detail
+
+/// For classifiers.
+using Loader = BasicLoader<detail::ClassTask>;
+using LoaderOptions = Loader::Options;
+using Batch = Loader::Batch;
 
 }  // namespace moevit

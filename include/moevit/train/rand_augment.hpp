@@ -38,6 +38,12 @@ inline constexpr std::array<ImageOperation, 14> all_image_operations{
     ImageOperation::brightness,  ImageOperation::sharpness,     ImageOperation::shear_x,   ImageOperation::shear_y,
     ImageOperation::translate_x, ImageOperation::translate_y};
 
+/// Those of them that leave every pixel where it is, so that masks and boxes still fit.
+inline constexpr std::array<ImageOperation, 9> colour_operations{
+    ImageOperation::identity, ImageOperation::auto_contrast, ImageOperation::equalise,
+    ImageOperation::solarise, ImageOperation::colour,        ImageOperation::posterise,
+    ImageOperation::contrast, ImageOperation::brightness,    ImageOperation::sharpness};
+
 /// How strong an operation is at a magnitude from 0 (no change, where there is a strength) to 10; `sign` is 1 or -1 and
 /// counts where ImageOperation says +-. Every operation grows with the magnitude, unlike in the paper's own code.
 inline double operation_strength(ImageOperation operation, double magnitude, int sign) {

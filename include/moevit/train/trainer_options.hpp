@@ -7,7 +7,7 @@
 #include <moevit/moe/losses.hpp>
 #include <moevit/moe/routing_options.hpp>
 #include <moevit/train/averaging.hpp>
-#include <moevit/train/batch_maker.hpp>
+#include <moevit/train/loader.hpp>
 #include <moevit/train/router_teacher.hpp>
 #include <moevit/train/schedule.hpp>
 

@@ -4,10 +4,10 @@
 #include <moevit/io/bounded_file.hpp>
 #include <moevit/io/datasets/dataset.hpp>
 #include <moevit/io/image_view.hpp>
+#include <moevit/io/text_lines.hpp>
 
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,12 +87,7 @@ class CifarDataset : public Dataset {
   }
 
   void read_names(const std::filesystem::path& path) {
-    std::ifstream stream(path);
-    if (!stream) fail(path.string(), ": cannot be opened");
-    for (std::string line; std::getline(stream, line);) {
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      if (!line.empty()) class_names_.push_back(line);
-    }
+    class_names_ = moevit::read_names(path);
     if (std::ssize(class_names_) != classes()) {
       fail(path.string(), ": expected ", classes(), " class names, found ", class_names_.size());
     }

@@ -13,13 +13,15 @@
 
 namespace moevit {
 
-/// By its name: .jpg, .jpeg, .png, .ppm, .pgm, .pnm, in upper or lower case.
+/// Of the names of image files, in lower case.
+inline constexpr const char* image_endings[] = {".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".pnm"};
+
+/// By its name: one of image_endings, in upper or lower case.
 inline bool is_image_name(const std::filesystem::path& path) {
   std::string extension = path.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  constexpr const char* known[] = {".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".pnm"};
-  return std::find(std::begin(known), std::end(known), extension) != std::end(known);
+  return std::find(std::begin(image_endings), std::end(image_endings), extension) != std::end(image_endings);
 }
 
 /// What is in a folder, sorted by the bytes of the names, so that labels are the same everywhere. Throws Error.

@@ -84,6 +84,13 @@ inline std::string shortened(std::string_view name, std::size_t most) {
   return escape(name.substr(0, end)) + "…";
 }
 
+/// An SVG element that shows an image file in this size, from a data: URI. `attributes`: as they stand in the tag.
+inline std::string image_element(std::string_view data_uri, double width, double height,
+                                 std::string_view attributes = {}) {
+  return join("<image ", attributes, attributes.empty() ? "" : " ", "width=\"", number(width), "\" height=\"",
+              number(height), "\" preserveAspectRatio=\"none\" class=\"pixels\" href=\"", data_uri, "\"/>");
+}
+
 /// An SVG drawing of width x height units, a unit being `scale` pixels. Looks come from classes of the page's style
 /// sheet, so that a drawing follows the reader's light or dark scheme.
 class Drawing {

@@ -1,4 +1,4 @@
-/// The HTML page around a routing report: style sheet for light and dark, head, sections, tables.
+/// The HTML page around a report: style sheet for light and dark, head, sections, tables.
 #pragma once
 
 #include <moevit/io/report/markup.hpp>
@@ -50,6 +50,8 @@ svg .middle { text-anchor: middle; } svg .end { text-anchor: end; } svg .name { 
 svg .on-heat { fill: var(--on-heat); font-size: 11px; font-weight: 600; }
 .pixels { image-rendering: pixelated; } .patch { fill-opacity: 0.62; stroke: #0003; stroke-width: 0.5; } .blank { fill: var(--blank); }
 .patch-number text { font-size: 9.5px; font-weight: 600; fill: #fff; text-anchor: middle; paint-order: stroke; stroke: #000a; stroke-width: 2.2px; }
+.box { fill: none; stroke-width: 2; } .truth { stroke-dasharray: 5 3; stroke-width: 1.5; }
+.box-names text { font-size: 11px; font-weight: 600; paint-order: stroke; stroke: #000c; stroke-width: 2.6px; }
 .grid { stroke: var(--rule); } .outline { fill: none; stroke: var(--ink); stroke-width: 1.4; }
 .limit { stroke: var(--second); stroke-width: 2; stroke-dasharray: 7 4; } .even { stroke: var(--soft); stroke-width: 1.6; stroke-dasharray: 2 4; }
 .heat { fill: var(--heat); } .series-a { fill: var(--accent); fill-opacity: 0.85; } .series-b { fill: var(--second); fill-opacity: 0.7; }
@@ -93,7 +95,7 @@ class Page {
 
 /// One entry of a legend: a coloured square or a class of the style sheet, and its meaning.
 inline std::string legend_entry(std::string_view look, std::string_view meaning) {
-  const bool is_colour = look.starts_with('#') || look.starts_with("hsl") || look.starts_with("var");
+  const bool is_colour = look.starts_with('#') || look.starts_with("var");
   return join("<li><span class=\"swatch", is_colour ? "" : " ", is_colour ? "" : look, "\"",
               is_colour ? join(" style=\"background:", look, "\"") : std::string(), "></span>", meaning, "</li>");
 }

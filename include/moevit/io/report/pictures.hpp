@@ -50,8 +50,7 @@ inline void blank(Drawing& drawing, const PatchGrid& grid, const std::vector<boo
 
 /// Where an image is defined, once, so that all pictures can use it. `id` is what they name it by.
 inline std::string image_definition(const std::string& id, const std::string& data_uri, const PatchGrid& grid) {
-  return join("<image id=\"", id, "\" width=\"", number(grid.width()), "\" height=\"", number(grid.height()),
-              "\" preserveAspectRatio=\"none\" class=\"pixels\" href=\"", data_uri, "\"/>");
+  return image_element(data_uri, grid.width(), grid.height(), join("id=\"", id, "\""));
 }
 
 /// The image as it is.
