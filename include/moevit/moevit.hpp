@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/build_info.hpp>
+#include <moevit/models/cvt.hpp>
 #include <moevit/models/packed.hpp>
 #include <moevit/models/swin.hpp>
 #include <moevit/models/vit.hpp>

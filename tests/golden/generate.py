@@ -24,6 +24,18 @@ MOE_DEFAULTS = {
     "experts": 8, "placement": "", "router": "RouterKind::top_k", "hidden": 0, "scale_by_gate": True, "slots": 1,
     "members": 1, "router_input": "RouterInput::mean",
 }
+SWIN_DEFAULTS = {
+    "image": 224, "patch": 4, "channels": 3, "dim": 96, "depths": "{2, 2, 6, 2}", "heads": "{3, 6, 12, 24}", "window": 7,
+    "mlp_ratio": 4.0, "classes": 1000, "image_width": 0, "form": "WindowForm::shrink", "output_norms": "{}",
+    "absolute_positions": False, "patch_norm": True, "qkv_bias": True, "mlp_output_bias": True,
+    "activation": "Activation::gelu_erf", "epsilon": 1e-5,
+}
+CVT_DEFAULTS = {
+    "image": 224, "channels": 3, "depths": "", "dims": "", "heads": "", "patches": "", "patch_strides": "",
+    "patch_paddings": "", "kernels": "", "query_paddings": "", "key_value_strides": "", "key_value_paddings": "",
+    "mlp_ratios": "", "classes": 1000, "image_width": 0, "class_token": True, "qkv_bias": True,
+    "batch_statistics": True, "activation": "Activation::gelu_quick", "epsilon": 1e-5, "batch_epsilon": 1e-5,
+}
 HEADS = {"token": "Head::class_token", "0": "Head::first_token", "gap": "Head::mean", "map": "Head::map"}
 POSITIONS = {"learned": "Positions::learned", "sincos2d": "Positions::sincos2d", "none": "Positions::none"}
 
@@ -229,6 +241,62 @@ def vit(case):
     return found
 
 
+def swin_fields(case):
+    """What classifiers and backbones have in common."""
+    config = case.config
+    listed = lambda values: f"{{{', '.join(str(value) for value in values)}}}"
+    return {
+        "patch": config["patch_size"], "channels": config.get("in_chans", 3), "dim": config["embed_dim"],
+        "depths": listed(config["depths"]), "heads": listed(config["num_heads"]), "window": config["window_size"],
+        "mlp_ratio": float(config.get("mlp_ratio", 4.0)), "absolute_positions": bool(config.get("ape")),
+        "patch_norm": config.get("patch_norm", True), "qkv_bias": config.get("qkv_bias", True),
+        "activation": activation(config), "epsilon": config.get("layer_norm_eps", 1e-5)}
+
+
+def swin_classifier(case):
+    config = case.config
+    height, width = sides(config["img_size"])
+    fields = dict(swin_fields(case), image=height, image_width=0 if width == height else width,
+                  classes=config.get("num_classes") or 0)
+    return [("ModelFor", f"TypedModel<Swin<{aggregate('SwinConfig', SWIN_DEFAULTS, fields)}>>", "")]
+
+
+def swin_backbone(case):
+    config = case.config
+    height, width = sides(config["pretrain_img_size"])
+    stages = range(len(config["depths"]))
+    norms = ", ".join(literal(stage in config["out_indices"]) for stage in stages)
+    fields = dict(swin_fields(case), image=height, image_width=0 if width == height else width, classes=0,
+                  form="WindowForm::pad", output_norms=f"{{{norms}}}")
+    return [("BackboneFor", f"TypedBackbone<Swin<{aggregate('SwinConfig', SWIN_DEFAULTS, fields)}>>", "")]
+
+
+def cvt(case):
+    config, parameters = case.config, case.parameters
+    if set(config["QKV_PROJ_METHOD"]) != {"dw_bn"} or set(config["STRIDE_Q"]) != {1} or any(config["CLS_TOKEN"][:-1]):
+        raise ValueError("expected depth-wise projections, queries without stride and a class token in the last stage only")
+    if len(set(config["QKV_BIAS"])) != 1:
+        raise ValueError("expected QKV_BIAS to be the same in all stages")
+    listed = lambda name, of=int: f"{{{', '.join(literal(of(value)) for value in config[name])}}}"
+    height, width = sides(config["image_size"])
+    kernel = parameters.get("stage0.patch_embed.proj.weight")  # the cases of names have their parameters in other files
+    fields = {
+        "image": height, "image_width": 0 if width == height else width, "classes": config.get("num_classes") or 0,
+        "channels": kernel[1] if kernel else case.shapes["inputs/images"][-1],
+        "depths": listed("DEPTH"), "dims": listed("DIM_EMBED"), "heads": listed("NUM_HEADS"), "patches": listed("PATCH_SIZE"),
+        "patch_strides": listed("PATCH_STRIDE"), "patch_paddings": listed("PATCH_PADDING"), "kernels": listed("KERNEL_QKV"),
+        "query_paddings": listed("PADDING_Q"), "key_value_strides": listed("STRIDE_KV"),
+        "key_value_paddings": listed("PADDING_KV"), "mlp_ratios": listed("MLP_RATIO", float),
+        "class_token": config["CLS_TOKEN"][-1], "qkv_bias": config["QKV_BIAS"][0],
+        "batch_statistics": config["mode"].startswith("train"), "epsilon": config.get("layer_norm_eps", 1e-5),
+        "batch_epsilon": config.get("batch_norm_eps", 1e-5)}
+    found = [("ModelFor", f"TypedModel<Cvt<{aggregate('CvtConfig', CVT_DEFAULTS, fields)}>>", "#quick")]
+    if case.has("outputs/logits_erf_gelu"):
+        erf = dict(fields, activation="Activation::gelu_erf")
+        found.append(("ModelFor", f"TypedModel<Cvt<{aggregate('CvtConfig', CVT_DEFAULTS, erf)}>>", "#erf"))
+    return found
+
+
 def checkpoint(case):
     return [("ModelFor", f"TypedModel<{model_type(case.config, case)}>", "")]
 
@@ -237,10 +305,14 @@ KINDS = {
     "moe_layer": moe_layer, "soft_moe_layer": moe_layer, "dropless_layer": moe_layer, "ensemble_layer": moe_layer,
     "per_image_layer": per_image_layer, "residual_moe_layer": residual_moe_layer, "encoder_block": encoder_block,
     "model": model, "mobile_model": mobile_model, "vit": vit,
+    "swin_classifier": swin_classifier, "swin_names": swin_classifier, "swin_backbone": swin_backbone,
+    "cvt": cvt, "cvt_names": cvt,
 }
 
+HEADERS = {"BackboneFor": "typed_backbone"}
+
 SOURCE = """// Generated by tests/golden/generate.py.
-#include "golden/typed.hpp"
+#include "golden/{header}.hpp"
 
 using namespace moevit;
 using namespace moevit::test;
@@ -302,7 +374,7 @@ def main():
         first = re.sub(r"[^A-Za-z0-9_.]", "_", keys[0].split("#", 1)[1])
         path = os.path.join(arguments.output, f"{len(sources):02}_{first}.cpp")
         listed = ",\n".join("    " + json.dumps(key) for key in keys)
-        write_if_changed(path, SOURCE.format(registration=registration, type=name, keys=listed))
+        write_if_changed(path, SOURCE.format(header=HEADERS.get(registration, "typed"), registration=registration, type=name, keys=listed))
         sources.append(path)
     for name in os.listdir(arguments.output):
         if os.path.join(arguments.output, name) not in sources:

@@ -2,7 +2,7 @@
 /// type for the golden cases that have its configuration; this header keeps those sources small and quick to compile.
 #pragma once
 
-#include <moevit/models/backpropagation.hpp>
+#include <moevit/models/hierarchical_backpropagation.hpp>
 #include <moevit/moe/residual_expert_bank.hpp>
 #include <moevit/moevit.hpp>
 #include <moevit/train/parameter_runs.hpp>
@@ -42,6 +42,8 @@ class AnyModel {
   /// The gradient of a loss, as the parameters of another model of this type, and that of the images.
   virtual std::unique_ptr<AnyModel> gradients(std::span<const float> images, ContextOptions options,
                                               const LossOfModel& loss, std::span<float> d_images) const = 0;
+  /// Lets running statistics follow one training pass.
+  virtual void follow_statistics(std::span<const float> images, ContextOptions options) = 0;
 };
 
 template <class Model>
@@ -73,6 +75,18 @@ class TypedModel : public AnyModel {
       fail("this type of model has no training passes");
     }
     return result;
+  }
+
+  void follow_statistics(std::span<const float> images, ContextOptions options) override {
+    if constexpr (requires { Backpropagation(model_).follow_statistics(model_); }) {
+      Backpropagation run(model_, {.images = options.images, .threads = options.threads});
+      const Index count = static_cast<Index>(images.size()) / Model::config.image_values();
+      std::vector<float> outputs(static_cast<std::size_t>(count * Model::config.outputs()));
+      run.forward(model_, images, outputs);
+      run.follow_statistics(model_);
+    } else {
+      fail("this type of model has no statistics over batches");
+    }
   }
 
  private:

@@ -49,6 +49,8 @@ std::map<std::string, Shape> all_parameters(const NameTable& table) {
         shape = {9, 2};
       else if (ends("embedding.projection.kernel"))
         shape = {2, 2, 3, dim};
+      else if (ends("convolution.kernel"))
+        shape = {3, 3, dim};
       else if (ends("embedding.position_embedding"))
         shape = {2, 5, dim};
       else if (ends("router.similarity"))
@@ -98,6 +100,9 @@ TEST_CASE("naming: where every layout finds our elements") {
   // Patch of 1 x 2 pixels, 3 channels, width 2. Stored (D, C, ph, pw): element (d, c, 0, x) is 6 d + 2 c + x.
   CHECK(foreign_shape(NameLayout::convolution, {1, 2, 3, 2}) == Shape{2, 3, 1, 2});
   CHECK(gathered(NameLayout::convolution, {1, 2, 3, 2}) == std::vector<float>{0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11});
+  // Stored (D, 1, kh, kw): element (d, 0, y, x) is 6 d + 3 y + x.
+  CHECK(foreign_shape(NameLayout::depthwise, {2, 3, 2}) == Shape{2, 1, 2, 3});
+  CHECK(gathered(NameLayout::depthwise, {2, 3, 2}) == std::vector<float>{0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11});
   // Stored (D, ph pw C): element (d, i) is 6 d + i.
   CHECK(foreign_shape(NameLayout::flat_patch, {1, 2, 3, 2}) == Shape{2, 6});
   CHECK(gathered(NameLayout::flat_patch, {1, 2, 3, 2}) == std::vector<float>{0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11});

@@ -101,7 +101,7 @@ TEST_CASE("Running statistics follow batches with the unbiased variance") {
   std::vector<float> y(x.size());
   const Parameters parameters = parameters_of(norm);
   norm.forward_saved({x.data(), 3, 2}, NormStatistics::batch, epsilon, saved, {y.data(), 3, 2}, workspace);
-  norm.follow(saved, 3, 0.1f);
+  norm.follow(saved.mean, saved.variance, 3, batch_norm_momentum);
   CHECK(parameters[2].values()[0] == Approx(0.4));
   CHECK(parameters[2].values()[1] == Approx(0.4));
   CHECK(parameters[3].values()[0] == Approx(0.9 + 1.3));

@@ -149,8 +149,12 @@ enum class RouterKind : unsigned char {
   top_k,          ///< each token takes its k best experts (V-MoE)
   expert_choice,  ///< each expert takes its C best tokens (Zhou et al. 2022)
   soft,           ///< slots are mixtures of all tokens (Soft MoE, Puigcerver et al. 2023)
-  random          ///< k experts drawn by a hash of the token, for ablations
+  random,         ///< k experts drawn by a hash of the token, for ablations
+  cosine          ///< as top_k, with scores by angles and a learned temperature (Swin-MoE)
 };
+
+/// Width that a cosine router projects tokens to.
+inline constexpr Index cosine_router_width = 256;
 
 /// How a capacity ratio becomes a number of slots.
 enum class CapacityRounding : unsigned char { ceil, round };

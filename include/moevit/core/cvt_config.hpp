@@ -52,6 +52,7 @@ struct CvtConfig {
     for (Index i = 0; i < stage; ++i) count += depth(i);
     return count;
   }
+  constexpr Index blocks() const { return first_block(stages()); }
   constexpr Index stage_dim(Index stage) const { return of(dims, stage); }
   /// Channels that the embedding of a stage reads.
   constexpr Index input_dim(Index stage) const { return stage == 0 ? channels : stage_dim(stage - 1); }

@@ -7,8 +7,8 @@ namespace moevit {
 
 /// Height and width of a map in places (pixels of an image, tokens of a stage).
 ///
-/// A map of N images is a MatrixView of (N * height * width) x channels, rows in (image, row, column) order; an image is
-/// the map whose width are its channels.
+/// A map of N images is a MatrixView of (N * height * width) x channels, rows in (image, row, column) order; an image
+/// is the map whose width are its channels.
 struct MapSize {
   Index height = 0;
   Index width = 0;

@@ -44,12 +44,16 @@ inline std::vector<std::string> differences(const ModelDescription& expected, co
   std::vector<std::string> lines;
   detail::add_difference("family", cpp_text(expected.family), cpp_text(found.family), lines);
   detail::add_differences("vit.", detail::field_texts(expected.vit), detail::field_texts(found.vit), lines);
+  if (expected.is_swin() || found.is_swin())
+    detail::add_differences("swin.", detail::field_texts(expected.swin), detail::field_texts(found.swin), lines);
+  if (expected.is_cvt() || found.is_cvt())
+    detail::add_differences("cvt.", detail::field_texts(expected.cvt), detail::field_texts(found.cvt), lines);
   if (expected.family == ModelFamily::vit && found.family == ModelFamily::vit) return lines;
   MoeConfig have = found.moe;
-  bool same_blocks = expected.vit.depth == found.vit.depth;
-  for (Index block = 0; same_blocks && block < expected.vit.depth; ++block)
-    same_blocks = expected.moe.placement.contains(block, expected.vit.depth) ==
-                  have.placement.contains(block, expected.vit.depth);
+  const Index depth = expected.depth();
+  bool same_blocks = depth == found.depth();
+  for (Index block = 0; same_blocks && block < depth; ++block)
+    same_blocks = expected.moe.placement.contains(block, depth) == have.placement.contains(block, depth);
   if (same_blocks) have.placement = expected.moe.placement;
   detail::add_differences("moe.", detail::field_texts(expected.moe), detail::field_texts(have), lines);
   return lines;

@@ -65,6 +65,57 @@ constexpr void for_each_field(Config& config, Visit&& visit) {
   visit("bf16_dispatch", config.bf16_dispatch);
 }
 
+/// The same for a SwinConfig.
+template <class Config, class Visit>
+requires std::same_as<std::remove_const_t<Config>, SwinConfig>
+constexpr void for_each_field(Config& config, Visit&& visit) {
+  visit("image", config.image);
+  visit("patch", config.patch);
+  visit("channels", config.channels);
+  visit("dim", config.dim);
+  visit("depths", config.depths);
+  visit("heads", config.heads);
+  visit("window", config.window);
+  visit("mlp_ratio", config.mlp_ratio);
+  visit("classes", config.classes);
+  visit("image_width", config.image_width);
+  visit("form", config.form);
+  visit("output_norms", config.output_norms);
+  visit("absolute_positions", config.absolute_positions);
+  visit("patch_norm", config.patch_norm);
+  visit("qkv_bias", config.qkv_bias);
+  visit("mlp_output_bias", config.mlp_output_bias);
+  visit("activation", config.activation);
+  visit("epsilon", config.epsilon);
+}
+
+/// The same for a CvtConfig.
+template <class Config, class Visit>
+requires std::same_as<std::remove_const_t<Config>, CvtConfig>
+constexpr void for_each_field(Config& config, Visit&& visit) {
+  visit("image", config.image);
+  visit("channels", config.channels);
+  visit("depths", config.depths);
+  visit("dims", config.dims);
+  visit("heads", config.heads);
+  visit("patches", config.patches);
+  visit("patch_strides", config.patch_strides);
+  visit("patch_paddings", config.patch_paddings);
+  visit("kernels", config.kernels);
+  visit("query_paddings", config.query_paddings);
+  visit("key_value_strides", config.key_value_strides);
+  visit("key_value_paddings", config.key_value_paddings);
+  visit("mlp_ratios", config.mlp_ratios);
+  visit("classes", config.classes);
+  visit("image_width", config.image_width);
+  visit("class_token", config.class_token);
+  visit("qkv_bias", config.qkv_bias);
+  visit("batch_statistics", config.batch_statistics);
+  visit("activation", config.activation);
+  visit("epsilon", config.epsilon);
+  visit("batch_epsilon", config.batch_epsilon);
+}
+
 /// C++ name of an enumeration and of its values, which are 0, 1, 2, ...
 template <class Enum>
 struct EnumNames;
@@ -97,7 +148,12 @@ struct EnumNames<FinalNorm> {
 template <>
 struct EnumNames<RouterKind> {
   static constexpr std::string_view type = "RouterKind";
-  static constexpr std::array<std::string_view, 4> values{"top_k", "expert_choice", "soft", "random"};
+  static constexpr std::array<std::string_view, 5> values{"top_k", "expert_choice", "soft", "random", "cosine"};
+};
+template <>
+struct EnumNames<WindowForm> {
+  static constexpr std::string_view type = "WindowForm";
+  static constexpr std::array<std::string_view, 2> values{"shrink", "pad"};
 };
 template <>
 struct EnumNames<CapacityRounding> {
@@ -151,6 +207,12 @@ inline std::string cpp_text(float value) {
 template <class Enum>
 requires std::is_enum_v<Enum> std::string cpp_text(Enum value) {
   return "moevit::" + std::string(EnumNames<Enum>::type) + "::" + std::string(enum_name(value));
+}
+template <class T, std::size_t count>
+std::string cpp_text(const std::array<T, count>& values) {
+  std::string list;
+  for (const T& value : values) list += (list.empty() ? "" : ", ") + cpp_text(value);
+  return "{" + list + "}";
 }
 inline std::string cpp_text(const Placement& placement) {
   const std::string count = "(" + std::to_string(placement.count) + ")";

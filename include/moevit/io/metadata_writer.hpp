@@ -54,15 +54,19 @@ struct FieldWriter {
 /// configurations goes in, as JSON texts under keys that begin with "moevit.".
 template <class Json = nlohmann::ordered_json>
 TensorFile::Metadata to_metadata(const ModelMetadata& model) {
-  detail::FieldWriter<Json> vit, moe, preprocessing;
+  detail::FieldWriter<Json> vit, moe, swin, cvt, preprocessing;
   for_each_field(model.description.vit, vit);
   for_each_field(model.description.moe, moe);
+  for_each_field(model.description.swin, swin);
+  for_each_field(model.description.cvt, cvt);
   detail::for_each_preprocessing_field(model.preprocessing, preprocessing);
   TensorFile::Metadata metadata;
   metadata["moevit.format"] = weights_format_version;
   metadata["moevit.family"] = enum_name(model.description.family);
   metadata["moevit.vit"] = vit.json.dump();
   metadata["moevit.moe"] = moe.json.dump();
+  if (model.description.is_swin()) metadata["moevit.swin"] = swin.json.dump();
+  if (model.description.is_cvt()) metadata["moevit.cvt"] = cvt.json.dump();
   metadata["moevit.preprocessing"] = preprocessing.json.dump();
   std::string& names = metadata["moevit.class_names"] = Json(model.class_names).dump();
   if (names.size() > max_class_names_text)

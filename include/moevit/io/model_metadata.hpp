@@ -9,6 +9,7 @@
 #include <moevit/io/flat_json.hpp>
 #include <moevit/io/tensor_file.hpp>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <optional>
@@ -62,6 +63,22 @@ inline void from_json(const JsonValues& values, bool& value) {
 inline void from_json(const JsonValues& values, float& value) {
   expect_count(values, 1);
   value = float_at(values, 0);
+}
+template <std::size_t count>
+void from_json(const JsonValues& values, std::array<Index, count>& list) {
+  expect_count(values, count);
+  for (std::size_t i = 0; i < count; ++i) list[i] = index_at(values, i);
+}
+template <std::size_t count>
+void from_json(const JsonValues& values, std::array<float, count>& list) {
+  expect_count(values, count);
+  for (std::size_t i = 0; i < count; ++i) list[i] = float_at(values, i);
+}
+template <std::size_t count>
+void from_json(const JsonValues& values, std::array<bool, count>& list) {
+  expect_count(values, count);
+  for (std::size_t i = 0; i < count; ++i)
+    list[i] = scalar(values, i, JsonScalar::Kind::boolean, "true or false").boolean;
 }
 inline void from_json(const JsonValues& values, std::vector<float>& floats) {
   floats.clear();
@@ -198,6 +215,16 @@ inline std::optional<ModelMetadata> read_metadata(const TensorFile& file) {
   detail::FieldReader moe = reader("moevit.moe", short_text);
   for_each_field(model.description.moe, moe);
   moe.finish();
+  if (*family == ModelFamily::swin || file.metadata().contains("moevit.swin")) {
+    detail::FieldReader swin = reader("moevit.swin", short_text);
+    for_each_field(model.description.swin, swin);
+    swin.finish();
+  }
+  if (*family == ModelFamily::cvt || file.metadata().contains("moevit.cvt")) {
+    detail::FieldReader cvt = reader("moevit.cvt", short_text);
+    for_each_field(model.description.cvt, cvt);
+    cvt.finish();
+  }
   detail::FieldReader preprocessing = reader("moevit.preprocessing", short_text);
   detail::for_each_preprocessing_field(model.preprocessing, preprocessing);
   preprocessing.finish();

@@ -60,9 +60,17 @@ inline void check_configuration(const ModelDescription& model, ModelDescription 
   if (options.resize_positions) {
     saved.vit.image = model.vit.image;
     saved.vit.image_width = model.vit.image_width;
+    saved.swin.image = model.swin.image;
+    saved.swin.image_width = model.swin.image_width;
+    saved.cvt.image = model.cvt.image;
+    saved.cvt.image_width = model.cvt.image_width;
   }
   for (const std::string& kept : options.keep)
-    if (kept.starts_with("head")) saved.vit.classes = model.vit.classes;
+    if (kept.starts_with("head")) {
+      saved.vit.classes = model.vit.classes;
+      saved.swin.classes = model.swin.classes;
+      saved.cvt.classes = model.cvt.classes;
+    }
   const std::vector<std::string> lines = differences(model, saved);
   if (lines.empty()) return;
   std::string message = file.path().string() + " was saved from another configuration than the model's:";
@@ -85,14 +93,15 @@ LoadReport load(Model& model, const TensorFile& file, const LoadOptions& options
   if (metadata) {
     const VitConfig& vit = metadata->description.vit;
     if (options.check_configuration) detail::check_configuration(description, metadata->description, file, options);
-    if (vit.image > 0 && vit.patch > 0)
+    const bool is_vit = !metadata->description.is_swin() && !metadata->description.is_cvt();
+    if (is_vit && vit.image > 0 && vit.patch > 0)
       saved_grid = PositionGrid{vit.grid_rows(), vit.grid_columns(), vit.has_class_token()};
   }
   LoadReport report = load_parameters(model.parameters(), description, file, options, saved_grid);
   if (metadata) {
     if (options.resize_positions) {
-      metadata->preprocessing.height = description.vit.height();
-      metadata->preprocessing.width = description.vit.width();
+      metadata->preprocessing.height = description.height();
+      metadata->preprocessing.width = description.width();
     }
     model.set_preprocessing(std::move(metadata->preprocessing));
     model.set_class_names(std::move(metadata->class_names));

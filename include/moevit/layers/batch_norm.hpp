@@ -11,6 +11,9 @@ namespace moevit {
 /// Which statistics a training pass normalises with: those of its batch, or the running ones, as inference does.
 enum class NormStatistics : unsigned char { batch, running };
 
+/// How far running statistics go towards those of a batch; the usual number.
+inline constexpr float batch_norm_momentum = 0.1f;
+
 /// y = (x - mean) / sqrt(variance + epsilon) * scale + bias with mean and variance of each channel over all places of
 /// all images. Inference takes running statistics, which training follows: the map is affine then, and is folded into
 /// the convolution before it (fold()). Scale and running variance start at 1.
@@ -35,8 +38,8 @@ class BatchNorm {
     }
   }
   /// The kernel and bias of a convolution without bias that does this norm as well, from the kernel before it, `inputs`
-  /// rows of `width` floats (depth-wise: one per tap). Inference folds on the way, a few operations per weight and
-  /// pass, so that nothing is kept that could go out of date.
+  /// rows of `width` floats (depth-wise: one per tap), which is not `folded`. Inference folds on the way, a few
+  /// operations per weight and pass, so that nothing is kept that could go out of date.
   void fold(const float* kernel, Index inputs, float epsilon, float* folded, float* bias) const {
     float* factor = folded + (inputs - 1) * width;  // the last row is written last
     affine(epsilon, factor, bias);
@@ -92,14 +95,14 @@ class BatchNorm {
     });
   }
 
-  /// Lets the running statistics follow those of a batch of `count` rows: running += momentum * (batch - running), with
-  /// the unbiased variance, as PyTorch does.
-  void follow(const Saved& batch, Index count, float momentum) {
+  /// Lets the running statistics follow mean and biased variance of a batch of `count` rows: running += momentum *
+  /// (batch - running), with the unbiased variance, as PyTorch does.
+  void follow(const float* mean, const float* variance, Index count, float momentum) {
     if (count == 0) return;
     const auto rows = static_cast<float>(count);
     for (Index i = 0; i < width; ++i) {
-      const float unbiased = count > 1 ? batch.variance[i] * (rows / (rows - 1.f)) : batch.variance[i];
-      mean_[i] += momentum * (batch.mean[i] - mean_[i]);
+      const float unbiased = count > 1 ? variance[i] * (rows / (rows - 1.f)) : variance[i];
+      mean_[i] += momentum * (mean[i] - mean_[i]);
       variance_[i] += momentum * (unbiased - variance_[i]);
     }
   }

@@ -170,11 +170,18 @@ class ConvolutionalAttention {
                   attention_core_gradient_bytes(most, head_width), tiles_bytes(largest_block(rows, block_rows), dim)})};
   }
 
-  /// Lets the running statistics of all batch norms follow the batch of a saved pass.
-  void follow(const Saved& saved, float momentum) {
-    query_.follow(saved.query, momentum);
-    key_.follow(saved.key, momentum);
-    value_.follow(saved.value, momentum);
+  /// Floats of the statistics of one batch; 0: training passes take the running ones.
+  static constexpr Index statistics_size = whole_batch ? Query::statistics_size + 2 * KeyValue::statistics_size : 0;
+  static void copy_statistics(const Saved& saved, float* statistics) {
+    Query::copy_statistics(saved.query, statistics);
+    KeyValue::copy_statistics(saved.key, statistics + Query::statistics_size);
+    KeyValue::copy_statistics(saved.value, statistics + Query::statistics_size + KeyValue::statistics_size);
+  }
+  /// Lets the running statistics of all batch norms follow those that were copied from a pass over `images` maps.
+  void follow(const float* statistics, Index images, MapSize map, float momentum) {
+    query_.follow(statistics, images, map, momentum);
+    key_.follow(statistics + Query::statistics_size, images, map, momentum);
+    value_.follow(statistics + Query::statistics_size + KeyValue::statistics_size, images, map, momentum);
   }
 
   template <class Self, class Visit>

@@ -120,10 +120,15 @@ class ConvolutionalProjection {
                       tiles_bytes(largest_block(rows, block_rows), dim)})};
   }
 
-  /// Lets the running statistics of the norm follow the batch of a saved pass.
-  void follow(const Saved& saved, float momentum) {
-    if constexpr (config.statistics == NormStatistics::batch)
-      norm_.follow(saved.norm, saved.convolved.rows(), momentum);
+  /// Floats of the statistics of one batch.
+  static constexpr Index statistics_size = 2 * dim;
+  static void copy_statistics(const Saved& saved, float* statistics) {
+    std::copy_n(saved.norm.mean, dim, statistics);
+    std::copy_n(saved.norm.variance, dim, statistics + dim);
+  }
+  /// Lets the running statistics of the norm follow those that were copied from a pass over `images` maps.
+  void follow(const float* statistics, Index images, MapSize size, float momentum) {
+    norm_.follow(statistics, statistics + dim, images * result_size(size).places(), momentum);
   }
 
   template <class Self, class Visit>

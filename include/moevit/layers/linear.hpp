@@ -7,6 +7,7 @@
 #include <moevit/layers/linear_gradient.hpp>
 #include <moevit/layers/weight_matrix.hpp>
 #include <moevit/simd/gemm.hpp>
+#include <moevit/simd/rows.hpp>
 
 namespace moevit {
 
@@ -51,6 +52,25 @@ inline void multiply_by_transposed(const simd::PackedView& w, ConstMatrixView x,
   workspace.parallel_rows(x.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
     multiply_rows(x.rows_of(first, count), transposed, y.rows_of(first, count), arena);
   });
+}
+
+/// y += x W^T for all rows, on all workers.
+inline void add_product_by_transposed(const simd::PackedView& w, ConstMatrixView x, MatrixView y,
+                                      Workspace& workspace) {
+  constexpr Index block_rows = 112;
+  const Arena::Scope scope(workspace.shared());
+  const simd::PackedView transposed = transposed_weights(w, workspace);
+  workspace.parallel_rows(x.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
+    const MatrixView part(arena.take<float>(count * y.cols()), count, y.cols());
+    multiply_rows(x.rows_of(first, count), transposed, part, arena);
+    for (Index row = 0; row < count; ++row)
+      simd::add_scaled_row(1.f, part.row_data(row), y.cols(), y.row_data(first + row));
+  });
+}
+/// Bytes that a worker needs for it.
+constexpr Index added_product_bytes(Index rows, Index inputs, Index outputs) {
+  const Index block = largest_block(rows, 112);
+  return arena_bytes<float>(block * outputs) + tiles_bytes(block, inputs);
 }
 
 /// Tiles in scratch for rows that are to be multiplied with `w`.

@@ -26,7 +26,8 @@ struct MapBatch {
 ///     backward(norm, x, map, saved, d_branch, grads, norm_grads, d_stream, workspace, block)
 ///
 /// where `block` is the number of the block in its stage. `whole_batch = true` says that training passes must not take
-/// some images after the others (statistics over the batch).
+/// some images after the others (statistics over the batch). Attention whose weights follow such statistics has
+/// `statistics_size` floats of them, copy_statistics(saved, statistics) and follow(statistics, images, map, momentum).
 template <class A>
 concept MapAttention = requires(MapSize map) {
   { A::dim } -> std::convertible_to<Index>;

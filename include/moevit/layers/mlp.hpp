@@ -16,8 +16,10 @@ constexpr Index mlp_block_rows(Index dim, Index hidden) {
   return std::clamp(budget / (2 * dim + hidden) / 14 * 14, Index{28}, Index{112});
 }
 
-/// y = activation(x W1 + b1) W2 + b2, widths dim -> hidden -> dim.
-template <Index dim_, Index hidden_, Activation activation = Activation::gelu_tanh, bool has_bias = true>
+/// y = activation(x W1 + b1) W2 + b2, widths dim -> hidden -> dim; without `has_bias` there is no b1, without
+/// `has_output_bias` no b2.
+template <Index dim_, Index hidden_, Activation activation = Activation::gelu_tanh, bool has_bias = true,
+          bool has_output_bias = has_bias>
 class Mlp {
  public:
   static constexpr Index dim = dim_;
@@ -82,7 +84,7 @@ class Mlp {
     simd::PackedView hidden_layer, output_layer;
   };
   static constexpr Index transposed_bytes =
-      Linear<dim, hidden, has_bias>::transposed_bytes + Linear<hidden, dim, has_bias>::transposed_bytes;
+      Linear<dim, hidden, has_bias>::transposed_bytes + Linear<hidden, dim, has_output_bias>::transposed_bytes;
   /// `room`: an Arena, or a Workspace, whose shared scratch is filled by all workers.
   template <class Room>
   Transposed transposed(Room& room) const {
@@ -118,7 +120,7 @@ class Mlp {
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {
     using Hidden = Linear<dim, hidden, has_bias>;
-    using Output = Linear<hidden, dim, has_bias>;
+    using Output = Linear<hidden, dim, has_output_bias>;
     Hidden::each_parameter(self.hidden_layer_, join_name(prefix, "hidden"), role, visit);
     Output::each_parameter(self.output_layer_, join_name(prefix, "output"), role, visit);
   }
@@ -138,7 +140,7 @@ class Mlp {
   }
 
   Linear<dim, hidden, has_bias> hidden_layer_;
-  Linear<hidden, dim, has_bias> output_layer_;
+  Linear<hidden, dim, has_output_bias> output_layer_;
 };
 
 }  // namespace moevit

@@ -4,6 +4,7 @@
 #include <moevit/layers/convolutional_attention.hpp>
 #include <moevit/layers/convolutional_embedding.hpp>
 #include <moevit/models/hierarchical.hpp>
+#include <moevit/moe/cosine_router.hpp>
 #include <moevit/moe/expert_banks.hpp>
 #include <moevit/moe/top_k_router.hpp>
 
@@ -19,6 +20,9 @@ struct CvtFamily {
   static constexpr bool has_head = true;
   static constexpr VitConfig head = config.classifier_head();
   static_assert(config.image > 0 && config.channels > 0, "CvtConfig: image and channels must be positive");
+  static_assert(moe.placement.rule == Placement::Rule::none || moe.router == RouterKind::top_k ||
+                    moe.router == RouterKind::cosine,
+                "Cvt: expected a top-k or cosine router");
 
   static constexpr Index depth(Index stage) { return config.depth(stage); }
   static constexpr Index first_block(Index stage) { return config.first_block(stage); }
@@ -49,8 +53,11 @@ struct CvtFamily {
   template <Index stage>
   static constexpr Index expert_hidden = moe.hidden ? moe.hidden : config.hidden(stage);
   template <Index stage>
-  using Sparse =
-      SparseMlp<TopKRouter<config.stage_dim(stage), moe.experts>, Bank<MlpOf<stage, expert_hidden<stage>>>, moe>;
+  using RouterOf =
+      std::conditional_t<moe.router == RouterKind::cosine, CosineRouter<config.stage_dim(stage), moe.experts>,
+                         TopKRouter<config.stage_dim(stage), moe.experts>>;
+  template <Index stage>
+  using Sparse = SparseMlp<RouterOf<stage>, Bank<MlpOf<stage, expert_hidden<stage>>>, moe>;
 
   static ModelDescription description() {
     const bool is_own = std::is_same_v<Bank<Mlp<1, 1>>, ExpertBank<Mlp<1, 1>>>;

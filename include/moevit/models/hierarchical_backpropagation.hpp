@@ -1,6 +1,7 @@
 /// Training passes of hierarchical models: of classifiers, and of backbones whose maps dense heads read.
 #pragma once
 
+#include <moevit/layers/batch_norm.hpp>
 #include <moevit/models/backpropagation.hpp>
 #include <moevit/models/hierarchical.hpp>
 #include <moevit/models/stage_pass.hpp>
@@ -113,6 +114,15 @@ class Backpropagation<HierarchicalTransformer<Family>> {
       if (!assigned) std::fill_n(d.data(), d.size(), 0.f);
       const ConstMatrixView& d_map = d_maps[Net::template place<stage>];
       if (d_map.rows() > 0) this->template map_backward<stage>(net, d_map, grads, d);
+    });
+  }
+
+  /// Lets the running statistics of batch norms, if the model has any, follow those of the last pass: running +=
+  /// momentum * (batch - running). Once for each training step, as they are not trained by gradients.
+  void follow_statistics(Net& net, float momentum = batch_norm_momentum) {
+    if (count_ == 0) return;
+    Net::each_stage([&](auto stage) {
+      pass<stage>().follow_statistics(std::get<Net::template place<stage>>(net.stages_), momentum);
     });
   }
 

@@ -92,6 +92,14 @@ class Stage {
   DenseBlockType& dense(Index block) { return dense_[place_of(block)]; }
   const SparseBlockType& sparse(Index block) const { return sparse_[place_of(block)]; }
   SparseBlockType& sparse(Index block) { return sparse_[place_of(block)]; }
+  AttentionType& attention(Index block) {
+    if constexpr (dense_blocks == 0)
+      return sparse(block).attention();
+    else if constexpr (sparse_blocks == 0)
+      return dense(block).attention();
+    else
+      return is_sparse(block) ? sparse(block).attention() : dense(block).attention();
+  }
 
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {

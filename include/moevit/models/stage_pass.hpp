@@ -27,6 +27,11 @@ class StagePass {
   using DenseType = typename Type::DenseBlockType;
   using SparseType = typename Type::SparseBlockType;
   static constexpr Index dim = Type::dim;
+  /// Floats of the statistics over the batch that the attention of a block takes.
+  static constexpr Index statistics_size = [] {
+    if constexpr (requires { Type::AttentionType::statistics_size; }) return Type::AttentionType::statistics_size;
+    return Index{0};
+  }();
   template <bool is_any>
   struct SavedOfSparse {
     using type = Nothing;
@@ -46,7 +51,8 @@ class StagePass {
   /// Bytes of what is kept for `images` images whose map before this stage is `input`.
   static constexpr Index saved_bytes(const RoutingOptions& options, Index images, MapSize input, bool checkpoint) {
     const MapSize map = Type::map_of(input);
-    Index bytes = (Type::depth + 2) * arena_bytes<float>(images * Type::tokens(map) * dim);
+    Index bytes = (Type::depth + 2) * arena_bytes<float>(images * Type::tokens(map) * dim) +
+                  arena_bytes<float>(Type::depth * statistics_size);
     if constexpr (Type::dense_blocks > 0)
       bytes += sets(Type::dense_blocks, checkpoint) * DenseType::saved_bytes(images, map);
     if constexpr (Type::sparse_blocks > 0)
@@ -60,6 +66,7 @@ class StagePass {
     streams_.clear(), dense_.clear(), sparse_.clear();
     for (Index i = 0; i <= Type::depth; ++i) streams_.push_back(arena.take<float>(values));
     d_stream_ = arena.take<float>(values);
+    statistics_ = arena.take<float>(Type::depth * statistics_size);
     for (Index i = 0; i < sets(Type::dense_blocks, checkpoint); ++i)
       dense_.push_back(DenseType::take_saved(images, map_, arena));
     if constexpr (Type::sparse_blocks > 0)
@@ -87,7 +94,20 @@ class StagePass {
   void forward(const Type& stage, ConstMatrixView x, const PassOfStages& pass) {
     stage.embedding().forward(x, input_, images_, stream(0), pass.context.workspace());
     mask_embedding(stream(0), pass);
-    for (Index block = 0; block < Type::depth; ++block) forward_block(stage, block, false, pass);
+    if (pass.context.observer) pass.context.observer->stage_input(static_cast<int>(number), stream(0));
+    for (Index block = 0; block < Type::depth; ++block) {
+      forward_block(stage, block, false, pass);
+      // Statistics outlive what is saved of a block, whose room others may use again.
+      if constexpr (statistics_size > 0)
+        Type::AttentionType::copy_statistics(saved_attention(block, pass), statistics_of(block));
+      if (pass.context.observer) pass.context.observer->block_output(overall(block), stream(block + 1));
+    }
+  }
+  /// Lets running statistics of the stage follow those of the last forward().
+  void follow_statistics(Type& stage, float momentum) const {
+    if constexpr (statistics_size > 0)
+      for (Index block = 0; block < Type::depth; ++block)
+        stage.attention(block).follow(statistics_of(block), images_, map_, momentum);
   }
   /// From d_output(), which is used up: adds to grads and assigns d_x unless it has no rows.
   void backward(const Type& stage, ConstMatrixView x, Type& grads, MatrixView d_x, const PassOfStages& pass) {
@@ -136,6 +156,17 @@ class StagePass {
     return masks;
   }
 
+  float* statistics_of(Index block) const { return statistics_ + block * statistics_size; }
+  const typename Type::AttentionType::Saved& saved_attention(Index block, const PassOfStages& pass) const {
+    if constexpr (Type::dense_blocks == 0)
+      return saved_of(sparse_, block, pass).attention;
+    else if constexpr (Type::sparse_blocks == 0)
+      return saved_of(dense_, block, pass).attention;
+    else
+      return Type::is_sparse(block) ? saved_of(sparse_, block, pass).attention
+                                    : saved_of(dense_, block, pass).attention;
+  }
+
   void forward_block(const Type& stage, Index block, bool again, const PassOfStages& pass) {
     if constexpr (Type::sparse_blocks > 0)
       if (Type::is_sparse(block))
@@ -165,6 +196,7 @@ class StagePass {
   MapSize input_, map_;
   std::vector<float*> streams_;  ///< depth + 1
   float* d_stream_ = nullptr;
+  float* statistics_ = nullptr;  ///< of the blocks, one after the other
   std::vector<typename DenseType::Saved> dense_;
   std::vector<typename SavedOfSparse<(Type::sparse_blocks > 0)>::type> sparse_;
 };

@@ -5,6 +5,7 @@
 #include <moevit/layers/patch_merging.hpp>
 #include <moevit/layers/window_attention.hpp>
 #include <moevit/models/hierarchical.hpp>
+#include <moevit/moe/cosine_router.hpp>
 #include <moevit/moe/expert_banks.hpp>
 #include <moevit/moe/top_k_router.hpp>
 
@@ -21,6 +22,15 @@ struct SwinFamily {
   static constexpr VitConfig head = config.classifier_head();
   static_assert(config.image > 0 && config.patch > 0 && config.channels > 0 && config.dim > 0 && config.window > 0,
                 "SwinConfig: image, patch, channels, dim and window must be positive");
+
+  static_assert(moe.placement.rule == Placement::Rule::none || moe.members == 1,
+                "MoeConfig: a Swin transformer is no ensemble");
+  static_assert(moe.placement.rule == Placement::Rule::none ||
+                    (moe.experts >= 1 && moe.selected >= 1 && moe.selected <= moe.experts),
+                "MoeConfig: selected must be between 1 and the number of experts");
+  static_assert(moe.placement.rule == Placement::Rule::none || moe.router == RouterKind::top_k ||
+                    moe.router == RouterKind::cosine,
+                "MoeConfig: the routers of a Swin transformer are top_k or cosine");
 
   static constexpr Index depth(Index stage) { return config.depth(stage); }
   static constexpr Index first_block(Index stage) { return config.first_block(stage); }
@@ -50,13 +60,16 @@ struct SwinFamily {
                                                           .qkv_bias = config.qkv_bias,
                                                           .epsilon = config.epsilon}>;
   template <Index stage, Index hidden = config.hidden(stage)>
-  using MlpOf = Mlp<config.stage_dim(stage), hidden, config.activation>;
+  using MlpOf = Mlp<config.stage_dim(stage), hidden, config.activation, true, config.mlp_output_bias>;
 
   template <Index stage>
   static constexpr Index expert_hidden = moe.hidden ? moe.hidden : config.hidden(stage);
   template <Index stage>
-  using Sparse =
-      SparseMlp<TopKRouter<config.stage_dim(stage), moe.experts>, Bank<MlpOf<stage, expert_hidden<stage>>>, moe>;
+  using RouterOf =
+      std::conditional_t<moe.router == RouterKind::cosine, CosineRouter<config.stage_dim(stage), moe.experts>,
+                         TopKRouter<config.stage_dim(stage), moe.experts>>;
+  template <Index stage>
+  using Sparse = SparseMlp<RouterOf<stage>, Bank<MlpOf<stage, expert_hidden<stage>>>, moe>;
 
   static ModelDescription description() {
     const bool is_own = std::is_same_v<Bank<Mlp<1, 1>>, ExpertBank<Mlp<1, 1>>>;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/models/vit.hpp>
+#include <moevit/moe/cosine_router.hpp>
 #include <moevit/moe/per_image_router.hpp>
 #include <moevit/moe/top_k_router.hpp>
 
@@ -36,6 +37,10 @@ struct MoeParts {
   template <RouterKind kind>
   requires(kind == RouterKind::random) struct Choose<kind> {
     using type = SparseMlp<RandomRouter<config.dim, moe.experts>, Experts, moe>;
+  };
+  template <RouterKind kind>
+  requires(kind == RouterKind::cosine) struct Choose<kind> {
+    using type = SparseMlp<CosineRouter<config.dim, moe.experts>, Experts, moe>;
   };
   using PerPatch = typename Choose<moe.router>::type;
   using PerImage = SparseMlp<PerImageRouter<config.dim, moe.experts, moe.router_input>, Experts, moe>;

@@ -10,6 +10,6 @@ namespace moevit {
 template <class X>
 using OwnExperts = ExpertBank<X>;
 template <class X>
-using ResidualExperts = ResidualExpertBank<X>;
+using CoreAndResiduals = ResidualExpertBank<X>;
 
 }  // namespace moevit

@@ -62,8 +62,8 @@ class SparseMlp {
   /// Scratch for `images` images, each `copies` times.
   static constexpr ScratchBytes scratch(const RoutingOptions& options, Index images, Index tokens_per_image) {
     const Index rows = choices(options, images, tokens_per_image);
-    const Index router = scope == RouterScope::block ? router_worker_bytes(images * copies * tokens_per_image, dim) : 0;
-    return {dispatch_shared_bytes<BankType>(rows, experts), std::max(router, dispatch_worker_bytes<BankType>(rows))};
+    return one_after_the_other(router_scratch(images * copies * tokens_per_image),
+                               {dispatch_shared_bytes<BankType>(rows, experts), dispatch_worker_bytes<BankType>(rows)});
   }
   /// Makes room in a routing for such a batch.
   static void reserve(Routing& routing, const RoutingOptions& options, Index images, Index tokens_per_image) {
@@ -144,6 +144,15 @@ class SparseMlp {
   }
 
  private:
+  static constexpr ScratchBytes router_scratch(Index rows) {
+    if constexpr (scope != RouterScope::block)
+      return {};
+    else if constexpr (requires { RouterType::route_scratch(rows); })
+      return RouterType::route_scratch(rows);
+    else
+      return {0, router_worker_bytes(rows, dim)};
+  }
+
   std::conditional_t<scope == RouterScope::block, RouterType, Nothing> router_;
   BankType bank_{experts};
 };

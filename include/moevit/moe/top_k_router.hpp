@@ -41,17 +41,16 @@ void make_gates(ConstMatrixView logits, const RouteRequest& request, Index membe
   if (!finite) check_gates(gates, request.block);  // finds the first one, whichever thread was first
 }
 
-/// Logits (or random ones), noise if asked for, and gates of a request, left in `routing`. use(begin, rows) is called
-/// for blocks of rows whose gates are ready, maybe on many threads at once.
-template <class Use>
-void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, const float* bias, Index members,
-                  Routing& routing, Use use) {
-  const Index experts = kernel.cols, rows = request.tokens.rows();
+/// Logits by fill(logits) (or random ones), noise if asked for, and gates of a request, left in `routing`. use(begin,
+/// rows) is called for blocks of rows whose gates are ready, maybe on many threads at once.
+template <class Fill, class Use>
+void score_tokens_by(const RouteRequest& request, Index experts, Index members, Routing& routing, Fill fill, Use use) {
+  const Index rows = request.tokens.rows();
   routing.resize(rows, experts);
   if (request.wants_random())
     random_logits(request.tokens, request.block, request.options.seed, routing.logits());
   else
-    router_logits(request.tokens, kernel, bias, routing.logits(), request.workspace);
+    fill(routing.logits());
   const RoutingOptions& options = request.options;
   if (options.noise_std != 0) {
     if (!options.noise)
@@ -69,9 +68,38 @@ void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, c
   make_gates(scored, request, members, routing.gates(), use);
 }
 
+/// The same with linear logits.
+template <class Use>
+void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, const float* bias, Index members,
+                  Routing& routing, Use use) {
+  const auto fill = [&](MatrixView logits) { router_logits(request.tokens, kernel, bias, logits, request.workspace); };
+  score_tokens_by(request, kernel.cols, members, routing, fill, use);
+}
 inline void score_tokens(const RouteRequest& request, const simd::PackedView& kernel, const float* bias, Index members,
                          Routing& routing) {
   score_tokens(request, kernel, bias, members, routing, [](Index, Index) {});
+}
+
+/// The k best experts of every token, by logits from fill_logits(logits). Fills routing.plan; within a group positions
+/// run over (image, token, member), so position modulo M is the member.
+template <Index members, class Fill>
+void route_top_k(const RouteRequest& request, Index experts, Routing& routing, Fill fill_logits) {
+  if (request.options.selected > experts / members)
+    fail("router of block ", request.block, ": expected 1 to ", experts / members, " selected experts, found ",
+         request.options.selected);
+  const Index tokens = request.tokens_per_image, rows = request.tokens.rows(), k = request.options.selected;
+  const auto position_of = [tokens](Index row) {
+    if constexpr (members == 1) return row;
+    const Index token = row % tokens, member = row / tokens % members, image = row / tokens / members;
+    return (image * tokens + token) * members + member;
+  };
+  start_top_k(rows, experts, request.group(), request.options, routing.plan);
+  const std::span<Choice> choices = routing.plan.mutable_choices();
+  score_tokens_by(request, experts, members, routing, fill_logits, [&](Index begin, Index count) {
+    choose_top_k(
+        routing.gates(), begin, count, k, choices, [](Index row) { return row; }, position_of);
+  });
+  finish_top_k(request.group(), request.options, routing.plan, routing.scratch);
 }
 
 /// What top-k and expert-choice routers share: one kernel D x E, no bias.
@@ -95,19 +123,11 @@ class LinearRouter {
     if (add_losses) add_losses(routing, d_logits);
     if (request.wants_random()) return;  // the logits came from nowhere
     add_weight_gradient(request.tokens, d_logits, grads.scores_.gradient(), workspace);
-    const simd::PackedView transposed = transposed_weights(scores_.kernel(), workspace);
-    workspace.parallel_rows(rows, backward_rows, [&](Index first, Index count, Arena& arena) {
-      const MatrixView part(arena.take<float>(count * dim), count, dim);
-      multiply_rows(d_logits.rows_of(first, count), transposed, part, arena);
-      for (Index row = 0; row < count; ++row)
-        simd::add_scaled_row(1.f, part.row_data(row), dim, dx.row_data(first + row));
-    });
+    add_product_by_transposed(scores_.kernel(), d_logits, dx, workspace);
   }
   static constexpr ScratchBytes backward_scratch(Index rows) {
     return {arena_bytes<float>(rows * experts) + Linear<dim, experts, false>::transposed_bytes,
-            std::max(arena_bytes<float>(largest_block(rows, backward_rows) * dim) +
-                         tiles_bytes(largest_block(rows, backward_rows), experts),
-                     weight_gradient_bytes(rows))};
+            std::max(added_product_bytes(rows, experts, dim), weight_gradient_bytes(rows))};
   }
 
   template <class Self, class Visit>
@@ -116,8 +136,6 @@ class LinearRouter {
   }
 
  protected:
-  static constexpr Index backward_rows = 112;
-
   Linear<dim, experts, false> scores_;
 };
 
@@ -131,24 +149,12 @@ class TopKRouter : public LinearRouter<dim, experts> {
  public:
   static constexpr Index members = members_;
 
-  /// Fills routing.plan. Within a group positions run over (image, token, member), so position modulo M is the member.
+  /// Fills routing.plan.
   void route(const RouteRequest& request, Routing& routing) const {
-    if (request.options.selected > experts / members)
-      fail("router of block ", request.block, ": expected 1 to ", experts / members, " selected experts, found ",
-           request.options.selected);
-    const Index tokens = request.tokens_per_image, rows = request.tokens.rows(), k = request.options.selected;
-    const auto position_of = [tokens](Index row) {
-      if constexpr (members == 1) return row;
-      const Index token = row % tokens, member = row / tokens % members, image = row / tokens / members;
-      return (image * tokens + token) * members + member;
+    const auto fill = [&](MatrixView logits) {
+      router_logits(request.tokens, this->scores_.kernel(), nullptr, logits, request.workspace);
     };
-    start_top_k(rows, experts, request.group(), request.options, routing.plan);
-    const std::span<Choice> choices = routing.plan.mutable_choices();
-    score_tokens(request, this->scores_.kernel(), nullptr, members, routing, [&](Index begin, Index count) {
-      choose_top_k(
-          routing.gates(), begin, count, k, choices, [](Index row) { return row; }, position_of);
-    });
-    finish_top_k(request.group(), request.options, routing.plan, routing.scratch);
+    route_top_k<members>(request, experts, routing, fill);
   }
 };
 

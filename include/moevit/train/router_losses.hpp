@@ -20,7 +20,7 @@ class RouterLosses {
   /// Throws Error when super-classes do not fit the model, or weights make no sense.
   RouterLosses(const ModelDescription& model, RouterTraining options)
       : options_(std::move(options)),
-        has_auxiliary_(model.moe.router == RouterKind::top_k &&
+        has_auxiliary_((model.moe.router == RouterKind::top_k || model.moe.router == RouterKind::cosine) &&
                        (options_.losses.importance > 0 || options_.losses.load > 0 || options_.losses.gshard > 0 ||
                         options_.losses.z > 0)),
         experts_(model.moe.experts),

@@ -125,6 +125,7 @@ class Trainer {
 
   StepLosses learn(const Batch& batch) {
     const StepLosses losses = pass_.compute(net_, batch, progress().step);
+    pass_.follow_statistics(net_);
     const double norm =
         options_.clip > 0 ? clip_by_global_norm(pass_.gradients(), options_.clip) : global_norm(pass_.gradients());
     state_.update(pass_.gradients(), options_.schedule.at(progress().step));

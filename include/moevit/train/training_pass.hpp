@@ -99,6 +99,11 @@ class TrainingPass {
     return {loss, router_losses_.auxiliary(), router_losses_.router() + (guidance_ ? guidance_->loss() : 0.)};
   }
 
+  /// Lets running statistics of batch norms, where the model has any, follow the batch of the last compute().
+  void follow_statistics(Net& net) {
+    if constexpr (requires { run_.follow_statistics(net); }) run_.follow_statistics(net);
+  }
+
   /// One epoch of a loader, without noise and with the model's own capacity.
   Evaluation evaluate(const Net& net, Loader& loader) {
     Context& context = run_.context();
