@@ -82,7 +82,7 @@ void check(Index images, const std::array<MapSize, 3>& sizes) {
 }  // namespace
 
 TEST_CASE("FcosHead agrees with plain loops, forward and backward") {
-  constexpr FcosConfig two{.width = 4, .classes = 3, .first_stage = 1, .extra_levels = 2, .towers = 3, .groups = 2};
+  constexpr FcosConfig two{.width = 6, .classes = 3, .first_stage = 1, .extra_levels = 2, .towers = 3, .groups = 2};
   constexpr FcosConfig one{.width = 4, .classes = 1, .first_stage = 0, .extra_levels = 0, .towers = 1, .groups = 2};
   check<two>(2, {MapSize{9, 7}, MapSize{5, 4}, MapSize{3, 2}});
   check<two>(1, {MapSize{1, 1}, MapSize{1, 1}, MapSize{1, 1}});

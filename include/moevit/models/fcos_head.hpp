@@ -127,10 +127,10 @@ class FcosHead {
       const MatrixView d_boxes(rooms.boxes, images * all[i].places(), box_values);
       distances_backward(i, list[i].stride, saved, d_out.boxes(i), grads, d_boxes);
       towers_.backward(Pyramid::rows(saved.pyramid.level[i], images, all[i]), all[i], images, saved.towers[i],
-                       d_out.classes(i), d_boxes, grads.towers_, Pyramid::rows(rooms.levels[i], images, all[i]),
+                       d_out.classes(i), d_boxes, grads.towers_, Pyramid::rows(rooms.d_levels[i], images, all[i]),
                        workspace);
     }
-    pyramid_.backward(from.subspan(first), all, images, saved.pyramid, rooms.levels, grads.pyramid_,
+    pyramid_.backward(from.subspan(first), all, images, saved.pyramid, rooms.d_levels, grads.pyramid_,
                       d_maps.subspan(first), workspace);
   }
   static constexpr ScratchBytes training_scratch(Index images, const Sizes& sizes) {
@@ -167,14 +167,14 @@ class FcosHead {
 
   struct Rooms {
     float* boxes = nullptr;
-    std::array<float*, levels> levels{};
+    std::array<float*, levels> d_levels{};
   };
   template <class Memory>
   static constexpr Rooms take_rooms(Index images, const LevelSizes& all, Memory& memory) {
     Rooms rooms;
     rooms.boxes = memory.template take<float>(images * largest(all).places() * box_values);
     for (std::size_t i = 0; i < levels; ++i)
-      rooms.levels[i] = memory.template take<float>(images * all[i].places() * config.width);
+      rooms.d_levels[i] = memory.template take<float>(images * all[i].places() * config.width);
     return rooms;
   }
 

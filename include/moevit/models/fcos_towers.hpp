@@ -30,13 +30,13 @@ class FcosTowers {
     std::array<float*, count> maps{}, sums{};  ///< sums: training only
   };
   struct Saved {
-    SavedTower classes, boxes;
+    SavedTower class_tower, box_tower;
   };
   template <class Memory>
   static constexpr Saved take_saved(Index images, MapSize size, bool is_training, Memory& memory) {
     const Index values = images * size.places() * width;
     Saved saved;
-    for (SavedTower* tower : {&saved.classes, &saved.boxes})
+    for (SavedTower* tower : {&saved.class_tower, &saved.box_tower})
       for (std::size_t i = 0; i < count; ++i) {
         tower->maps[i] = is_training || i < 2 ? memory.template take<float>(values) : tower->maps[i - 2];
         if (is_training) tower->sums[i] = memory.template take<float>(values);
@@ -51,9 +51,9 @@ class FcosTowers {
   /// x: (images * size.places()) x width; of_classes: as many rows x classes, of_boxes: x box_values.
   void forward(ConstMatrixView x, MapSize size, Index images, const Saved& saved, MatrixView of_classes,
                MatrixView of_boxes, Workspace& workspace) const {
-    class_layer_.forward(climb(class_tower_, x, size, images, saved.classes, workspace), size, images, of_classes,
+    class_layer_.forward(climb(class_tower_, x, size, images, saved.class_tower, workspace), size, images, of_classes,
                          workspace);
-    box_layer_.forward(climb(box_tower_, x, size, images, saved.boxes, workspace), size, images, of_boxes, workspace);
+    box_layer_.forward(climb(box_tower_, x, size, images, saved.box_tower, workspace), size, images, of_boxes, workspace);
   }
 
   /// From the gradients of both and what the training pass saved: adds to grads and assigns dx.
@@ -62,10 +62,10 @@ class FcosTowers {
     const Arena::Scope scope(workspace.shared());
     const Rooms rooms = take_rooms(images, size, workspace.shared());
     const MatrixView top(rooms.list[0], x.rows(), width), bottom(rooms.list[2], x.rows(), width);
-    class_layer_.backward(last(saved.classes, x.rows()), d_classes, size, images, grads.class_layer_, top, workspace);
-    descend(class_tower_, x, size, images, saved.classes, rooms, grads.class_tower_, dx, workspace);
-    box_layer_.backward(last(saved.boxes, x.rows()), d_boxes, size, images, grads.box_layer_, top, workspace);
-    descend(box_tower_, x, size, images, saved.boxes, rooms, grads.box_tower_, bottom, workspace);
+    class_layer_.backward(last(saved.class_tower, x.rows()), d_classes, size, images, grads.class_layer_, top, workspace);
+    descend(class_tower_, x, size, images, saved.class_tower, rooms, grads.class_tower_, dx, workspace);
+    box_layer_.backward(last(saved.box_tower, x.rows()), d_boxes, size, images, grads.box_layer_, top, workspace);
+    descend(box_tower_, x, size, images, saved.box_tower, rooms, grads.box_tower_, bottom, workspace);
     add_rows(bottom, dx, workspace);
   }
   static constexpr ScratchBytes training_scratch(Index images, MapSize size) {

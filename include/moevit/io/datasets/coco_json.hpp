@@ -143,23 +143,13 @@ class CocoHandler : public JsonEvents {
   bool in_record() const { return level_ == 3 && in_list_ && field_ != CocoField::other; }
   std::string place() const { return std::string(sections[section_]) + "[" + std::to_string(number_) + "]"; }
 
+  /// Where the field's value goes when it is a whole number; they are the first ones.
   std::int64_t* integer_place() {
-    switch (field_) {
-      case CocoField::id:
-        return &record_.id;
-      case CocoField::image_id:
-        return &record_.image_id;
-      case CocoField::category_id:
-        return &record_.category_id;
-      case CocoField::height:
-        return &record_.height;
-      case CocoField::width:
-        return &record_.width;
-      case CocoField::iscrowd:
-        return &record_.iscrowd;
-      default:
-        return nullptr;
-    }
+    static constexpr std::int64_t CocoRecord::*places[] = {&CocoRecord::id,          &CocoRecord::image_id,
+                                                           &CocoRecord::category_id, &CocoRecord::height,
+                                                           &CocoRecord::width,       &CocoRecord::iscrowd};
+    const auto field = static_cast<std::size_t>(field_);
+    return field < std::size(places) ? &(record_.*places[field]) : nullptr;
   }
   bool real(double value, const char* what) {
     if (level_ == 4 && in_list_ && field_ == CocoField::bbox) {

@@ -56,40 +56,44 @@ inline double picture_scale(ImageView image) {
   return scale > 1 ? std::min(std::floor(scale), 4.) : scale;
 }
 
-/// An image as it is.
-inline std::string image_picture(const Image& image, std::string_view label) {
-  const double scale = picture_scale(image);
+/// A drawing with the image in it, `scale` times as large.
+inline Drawing draw_image(const Image& image, double scale, std::string_view label) {
   const double width = scale * static_cast<double>(image.width()), height = scale * static_cast<double>(image.height());
   Drawing drawing(width, height, label);
   drawing.add(image_element(png_data_uri(image), width, height));
-  return std::move(drawing).finish();
+  return drawing;
 }
 
-/// An image with boxes: detections with class and score (worst first, so that the best lie on top), true boxes dashed
-/// with the class alone. Throws Error for categories outside of 0 .. classes - 1, and scores that are not numbers.
+/// An image as it is.
+inline std::string image_picture(const Image& image, std::string_view label) {
+  return draw_image(image, picture_scale(image), label).finish();
+}
+
+/// An image with boxes: detections with class and score at the top (worst first, so that the best lie over the others),
+/// true boxes dashed with the class alone at the bottom. Throws Error for categories outside of 0 .. classes - 1, and
+/// scores that are not numbers.
 inline std::string boxes_picture(const Image& image, std::span<const Detection> detections,
                                  std::span<const TrueBox> truth, Index classes, const std::vector<std::string>& names,
                                  std::string_view label) {
   const double scale = picture_scale(image);
-  const double width = scale * static_cast<double>(image.width()), height = scale * static_cast<double>(image.height());
-  Drawing boxes(width, height, label);
-  boxes.add(image_element(png_data_uri(image), width, height));
+  Drawing boxes = draw_image(image, scale, label);
   std::string texts;
-  const auto draw = [&](const Box& box, std::int32_t category, std::string_view look, const std::string& text) {
+  const auto draw = [&](const Box& box, std::int32_t category, std::string_view look, double baseline,
+                        const std::string& text) {
     if (category < 0 || category >= classes)
       fail("picture of boxes: expected a class from 0 to ", classes - 1, ", found ", category);
     const std::string colour = css(colour_of(category, classes));
     boxes.rect(scale * box.x, scale * box.y, scale * box.width, scale * box.height,
                join("class=\"", look, "\" stroke=\"", colour, "\""));
-    texts += join("<text x=\"", number(scale * box.x + 3), "\" y=\"", number(std::max(scale * box.y + 12, 12.)),
-                  "\" style=\"fill:", colour, "\">", text, "</text>");
+    texts += join("<text x=\"", number(scale * box.x + 3), "\" y=\"", number(baseline), "\" style=\"fill:", colour,
+                  "\">", text, "</text>");
   };
   for (const TrueBox& object : truth)
-    draw(object.box, object.category, "box truth", class_text(object.category, names));
+    draw(object.box, object.category, "box truth", scale * object.box.bottom() - 4, class_text(object.category, names));
   const std::vector<Index> order = by_score(detections);
   for (auto i = order.rbegin(); i != order.rend(); ++i) {
     const Detection& detection = detections[static_cast<std::size_t>(*i)];
-    draw(detection.box, detection.category, "box",
+    draw(detection.box, detection.category, "box", std::max(scale * detection.box.y, 0.) + 12,
          join(class_text(detection.category, names), " ", percent(detection.score, 0)));
   }
   boxes.add(join("<g class=\"box-names\">", texts, "</g>"));
