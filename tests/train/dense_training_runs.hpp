@@ -57,7 +57,8 @@ struct TwoRectangles : TemporaryFolder {
                 static_cast<std::uint8_t>(kind + 1);
           }
         image.objects.push_back({{double(left), double(top), double(side), double(side)},
-                                 static_cast<std::int32_t>(kind), double(side * side)});
+                                 static_cast<std::int32_t>(kind),
+                                 double(side * side)});
       }
       write_pgm(image.path, height, width, pixels);
       std::filesystem::create_directories(path() / "train/masks");

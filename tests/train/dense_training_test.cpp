@@ -17,9 +17,8 @@ const TwoRectangles& rectangles() {
 
 TEST_CASE("a run of a segmenter that is ended anywhere goes on to the bits of an unbroken one") {
   const SegmentationDataset dataset = rectangles().segmentation();
-  check_resumes(dense_options({}), [&](const TrainerOptions& options, Index last) {
-    train_dense<TinySegmenter>(dataset, options, last);
-  });
+  check_resumes(dense_options({}),
+                [&](const TrainerOptions& options, Index last) { train_dense<TinySegmenter>(dataset, options, last); });
 }
 
 TEST_CASE("a run of a detector with experts that is ended anywhere goes on to the bits of an unbroken one") {
@@ -90,7 +89,9 @@ TEST_CASE("training of dense tasks says what does not fit") {
   CHECK(contains(message_of([](auto& o) { o.loader.augmentation.shift = 1; }), "that of the option `dense`"));
   CHECK(contains(message_of([](auto& o) { o.dense.segmentation.ignored = 7; }), "masks ignore 255, but the loss 7"));
   CHECK(contains(message_of([](auto& o) { o.dense.backbone_rate = -1; }), "from 0 up"));
-  CHECK(contains(error_of([&] { train_dense<TinyDetector>(DetectionDataset(DetectionAnnotations()), dense_options(folder / "none")); }),
+  CHECK(contains(error_of([&] {
+                   train_dense<TinyDetector>(DetectionDataset(DetectionAnnotations()), dense_options(folder / "none"));
+                 }),
                  "no images to learn from"));
   TrainerOptions options = dense_options(folder / "blown");
   options.optimizer.kind = OptimizerKind::sgd;

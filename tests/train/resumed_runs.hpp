@@ -18,8 +18,8 @@ inline const MemoryDataset& images() {
 inline constexpr const char* files[] = {"weights.safetensors", "best.safetensors", "checkpoint.safetensors",
                                         "log.jsonl", "curves.svg"};
 
-/// A run that is ended after every `step` steps gives the files of an unbroken one. run(options, last): one run, or what
-/// is left of one that is ended behind step `last`.
+/// A run that is ended after every `step` steps gives the files of an unbroken one. run(options, last): one run, or
+/// what is left of one that is ended behind step `last`.
 template <class Run>
 void check_resumes(TrainerOptions options, Run run) {
   const TemporaryFolder folder;

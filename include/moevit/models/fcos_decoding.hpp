@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <tuple>
 #include <vector>
@@ -24,6 +25,13 @@ namespace detail {
 
 inline double sigmoid(float x) { return 1. / (1. + std::exp(-static_cast<double>(x))); }
 
+/// A little less than the logit of a probability; infinite beyond its range.
+inline double least_logit(double probability) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  if (probability >= 1) return infinity;
+  return probability > 0 ? std::log(probability / (1. - probability)) - 1e-6 : -infinity;
+}
+
 /// The best candidates of one image on one level: scores are sqrt(class * centre-ness).
 inline void add_candidates(ConstMatrixView classes, ConstMatrixView boxes, const FcosLevel& level, MapSize image,
                            const DetectionOptions& options, std::vector<Detection>& found) {
@@ -34,7 +42,9 @@ inline void add_candidates(ConstMatrixView classes, ConstMatrixView boxes, const
   std::vector<Candidate> candidates;
   for (Index place = 0; place < classes.rows(); ++place) {
     const double centre = sigmoid(boxes(place, 4));
+    const double limit = least_logit(options.least_score * options.least_score / centre);
     for (Index category = 0; category < classes.cols(); ++category) {
+      if (static_cast<double>(classes(place, category)) < limit) continue;  // most of them, without an exp
       const double score = std::sqrt(sigmoid(classes(place, category)) * centre);
       if (score > options.least_score) candidates.push_back({score, place, category});
     }

@@ -53,7 +53,8 @@ class FcosTowers {
                MatrixView of_boxes, Workspace& workspace) const {
     class_layer_.forward(climb(class_tower_, x, size, images, saved.class_tower, workspace), size, images, of_classes,
                          workspace);
-    box_layer_.forward(climb(box_tower_, x, size, images, saved.box_tower, workspace), size, images, of_boxes, workspace);
+    box_layer_.forward(climb(box_tower_, x, size, images, saved.box_tower, workspace), size, images, of_boxes,
+                       workspace);
   }
 
   /// From the gradients of both and what the training pass saved: adds to grads and assigns dx.
@@ -62,7 +63,8 @@ class FcosTowers {
     const Arena::Scope scope(workspace.shared());
     const Rooms rooms = take_rooms(images, size, workspace.shared());
     const MatrixView top(rooms.list[0], x.rows(), width), bottom(rooms.list[2], x.rows(), width);
-    class_layer_.backward(last(saved.class_tower, x.rows()), d_classes, size, images, grads.class_layer_, top, workspace);
+    class_layer_.backward(last(saved.class_tower, x.rows()), d_classes, size, images, grads.class_layer_, top,
+                          workspace);
     descend(class_tower_, x, size, images, saved.class_tower, rooms, grads.class_tower_, dx, workspace);
     box_layer_.backward(last(saved.box_tower, x.rows()), d_boxes, size, images, grads.box_layer_, top, workspace);
     descend(box_tower_, x, size, images, saved.box_tower, rooms, grads.box_tower_, bottom, workspace);

@@ -86,7 +86,7 @@ inline ImageWindow inner_window(const ImagePlacement& placement) {
 /// A placement for an image of this size, as `target` (its size and shorter_side) and the augmentation say. Without
 /// randomness it is that of resize_and_crop.
 inline ImagePlacement draw_placement(Index height, Index width, const Preprocessing& target,
-                                const DenseAugmentation& augmentation, RandomStream& random) {
+                                     const DenseAugmentation& augmentation, RandomStream& random) {
   const auto [base_height, base_width] = resized_size(height, width, target);
   const bool is_scaled = augmentation.min_scale != 1 || augmentation.max_scale != 1;
   const double scale = is_scaled ? random.uniform(augmentation.min_scale, augmentation.max_scale) : 1;

@@ -24,8 +24,8 @@ struct SegmentationEvaluation {
 };
 struct DetectionEvaluation {
   Index images = 0;
-  double loss = 0;                   ///< mean over images, each with its batch's number of places with objects
-  std::vector<ScoredImage> outcomes;  ///< what is there and what was found, in the loader's order
+  double loss = 0;                         ///< mean over images, each with its batch's number of places with objects
+  std::vector<ScoredImage> outcomes = {};  ///< what is there and what was found, in the loader's order
   Index classes = 0;
 
   DetectionScores scores() const { return {outcomes, classes}; }

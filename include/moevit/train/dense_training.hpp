@@ -13,6 +13,7 @@
 #include <moevit/train/dense_training_pass.hpp>
 #include <moevit/train/training_task.hpp>
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +26,14 @@ inline SegmentationLossOptions segmentation_options(const TrainerOptions& option
   SegmentationLossOptions own = options.dense.segmentation;
   own.class_weights = options.dense.class_weights;
   return own;
+}
+
+/// As Trainer knows evaluations.
+template <class Found>
+Evaluation dense_evaluation(const Found& found, double accuracy) {
+  Evaluation evaluation;
+  evaluation.images = found.images, evaluation.loss = found.loss, evaluation.accuracy = accuracy;
+  return evaluation;
 }
 
 /// The loss of a segmenter's pixels.
@@ -51,7 +60,7 @@ class SegmentationObjective {
 
   Evaluation evaluate(const Net& net, SegmentationLoader& loader, Context& context) const {
     const auto found = moevit::evaluate(net, loader, size_, context, segmentation_options(options_));
-    return {.images = found.images, .loss = found.loss, .accuracy = found.confusion.mean_iou()};
+    return dense_evaluation(found, found.confusion.mean_iou());
   }
 
  private:
@@ -78,7 +87,7 @@ class DetectionObjective {
 
   Evaluation evaluate(const Net& net, DetectionLoader& loader, Context& context) const {
     const auto found = moevit::evaluate(net, loader, size_, context, options_.detection, options_.decoding);
-    return {.images = found.images, .loss = found.loss, .accuracy = found.scores().average_precision()};
+    return dense_evaluation(found, found.scores().average_precision());
   }
 
  private:
@@ -141,8 +150,7 @@ struct TrainingTask<Net>
   using Base =
       detail::DenseTrainingTask<Net, SegmentationDataset, SegmentationLoader, detail::SegmentationObjective<Net>>;
 
-  static void check(const Net& net, const BasicTrainingData<SegmentationDataset>& data,
-                    const TrainerOptions& options) {
+  static void check(const Net& net, const BasicTrainingData<SegmentationDataset>& data, const TrainerOptions& options) {
     Base::check(net, data, options);
     if (data.dataset.ignored() != options.dense.segmentation.ignored)
       fail("training: the data set's masks ignore ", Index{data.dataset.ignored()}, ", but the loss ",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/core/parameter.hpp>
 #include <moevit/moe/context.hpp>
 
 #include <algorithm>
