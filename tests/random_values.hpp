@@ -20,7 +20,8 @@ inline std::vector<float> normal_values(Index count, unsigned seed, float mean =
 }
 
 /// Gives every parameter values of the size that trained ones have: kernels keep the variance of their input, the
-/// scales of norms lie around 1, and nothing is zero, so that a forgotten bias or scale shows.
+/// scales of norms lie around 1, running variances above 1/2, and nothing is zero, so that a forgotten bias or scale
+/// shows.
 inline void randomise(std::vector<Parameter> parameters, unsigned seed) {
   for (const Parameter& parameter : parameters) {
     const bool is_scale =
@@ -29,7 +30,10 @@ inline void randomise(std::vector<Parameter> parameters, unsigned seed) {
     const Index inputs = parameter.shape.size() < 2 ? 0 : parameter.size() / stacked / parameter.shape.back();
     const float deviation =
         parameter.name.ends_with("kernel") && inputs ? 1.f / std::sqrt(static_cast<float>(inputs)) : 0.2f;
-    parameter.assign(normal_values(parameter.size(), seed++, is_scale ? 1.f : 0.f, deviation));
+    std::vector<float> values = normal_values(parameter.size(), seed++, is_scale ? 1.f : 0.f, deviation);
+    if (parameter.name.ends_with("running_variance"))
+      for (float& value : values) value = 0.5f + std::abs(5.f * value);
+    parameter.assign(values);
   }
 }
 

@@ -139,6 +139,28 @@ TEST_CASE("Swin: a file of another configuration is refused") {
                         Catch::Contains("swin.absolute_positions: expected false, found true"));
 }
 
+TEST_CASE("Swin: biases by relative position are resized for another window on request") {
+  constexpr SwinConfig narrow{
+      .image = 24, .patch = 2, .dim = 4, .depths = {1, 1}, .heads = {1, 2}, .window = 2, .classes = 3};
+  constexpr SwinConfig wide{
+      .image = 24, .patch = 2, .dim = 4, .depths = {1, 1}, .heads = {1, 2}, .window = 3, .classes = 3};
+  const auto source = random_model<Swin<narrow>>();
+  Swin<wide> model;
+  const Draft draft = foreign_draft(source, swin_names);
+  CHECK_THROWS_WITH(load(model, draft.file()),
+                    Catch::Contains("expected [25, 2], found [9, 2]") && Catch::Contains("resize_positions"));
+  load(model, draft.file(), {.resize_positions = true});
+  const auto table_of = [](const auto& net) {
+    std::vector<float> table;
+    for (const auto& parameter : net.parameters())
+      if (parameter.name == "stages.1.blocks.0.attention.relative_position_bias") table = parameter.values();
+    return table;
+  };
+  std::vector<float> want(25 * 2);
+  resize_positions(PositionResampling::bicubic, table_of(source), {3, 3}, want, {5, 5}, 2);
+  CHECK(table_of(model) == want);
+}
+
 TEST_CASE("Swin: the type of a description as C++") {
   CHECK(cpp_type(presets::swin_t) ==
         "moevit::Swin<moevit::SwinConfig{.image = 224, .patch = 4, .channels = 3, .dim = 96, .depths = {2, 2, 6, 2}, "

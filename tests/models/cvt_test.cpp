@@ -2,6 +2,7 @@
 #include "catch.hpp"
 #include "gradient_check.hpp"
 #include "io/temporary_folder.hpp"
+#include "models/allocation_counter.hpp"
 
 #include <moevit/core/thread_pool.hpp>
 #include <moevit/io/weights.hpp>
@@ -43,12 +44,6 @@ template <class Net>
 Net random_model() {
   Net net;
   test::randomise(net.parameters(), 3);
-  for (const Parameter& parameter : net.parameters())
-    if (parameter.name.ends_with("running_variance")) {
-      std::vector<float> values = parameter.values();
-      for (float& value : values) value = 0.5f + value * value;
-      parameter.assign(values);
-    }
   return net;
 }
 
@@ -164,6 +159,32 @@ TEST_CASE("gradients of CvT with statistics of the batch are those of difference
     parameter.assign(values);
     at += values.size();
   }
+}
+
+TEST_CASE("CvT allocates nothing in steady state, and its bound of scratch is reached") {
+  for_each_model([]<class Net>(const Net& net) {
+    const std::vector<float> images = images_of(3);
+    std::vector<float> logits(15), few(10);
+    Context context = net.context({.images = 3});
+    CHECK(Net::scratch_bytes(3, 1) == Net::scratch(routing_options(Net::moe), 3, Net::config.image_size()).total(1));
+    net.forward(images, logits, context);
+    CHECK(context.workspace().shared().peak() == context.workspace().shared().capacity());
+    CHECK(context.workspace().worker_arenas().front().peak() <= context.workspace().worker_arenas().front().capacity());
+    if (!allocation_counter::available()) return;
+    allocation_counter::start();
+    net.forward(images, logits, context);
+    net.forward(std::span(images).first(images.size() / 3 * 2), few, context);
+    CHECK(allocation_counter::stop() == 0);
+    Net grads;
+    set_to_zero(grads.parameters());
+    Backpropagation run(net, {.images = 3});
+    run.forward(net, images, logits);
+    run.backward(net, logits, grads);  // room for the plan's gradient
+    allocation_counter::start();
+    run.forward(net, images, logits);
+    run.backward(net, logits, grads);
+    CHECK(allocation_counter::stop() == 0);
+  });
 }
 
 TEST_CASE("files of CvT keep the running statistics and tell the configuration") {

@@ -5,6 +5,8 @@
 #include <moevit/core/workspace.hpp>
 #include <moevit/layers/window_grid.hpp>
 
+#include <algorithm>
+
 namespace moevit {
 
 /// y (maps one behind the other) = the rows of x (in window order) that stand for its places.

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <moevit/models/cvt.hpp>
-#include <moevit/models/cvt_counts.hpp>
 #include <moevit/models/presets.hpp>
 
 namespace moevit {
