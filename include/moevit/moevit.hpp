@@ -3,7 +3,9 @@
 
 #include <moevit/build_info.hpp>
 #include <moevit/models/cvt.hpp>
+#include <moevit/models/detector.hpp>
 #include <moevit/models/packed.hpp>
+#include <moevit/models/segmenter.hpp>
 #include <moevit/models/swin.hpp>
 #include <moevit/models/vit.hpp>
 #include <moevit/models/vmoe.hpp>

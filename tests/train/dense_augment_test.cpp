@@ -44,7 +44,7 @@ TEST_CASE("without augmentation images come as from preprocessing, at any size")
       std::generate_n(image.row(0), height * width, [&] { return static_cast<std::uint8_t>(pixels.below(256)); });
       std::vector<float> expected(80), found(80);
       preprocess(image, target, expected);
-      const Placement placement = draw_placement(height, width, target, {}, random);
+      const ImagePlacement placement = draw_placement(height, width, target, {}, random);
       crop_and_normalise(place_image(image, placement, target.interpolation), target, found);
       CHECK(found == expected);
     }
@@ -61,7 +61,7 @@ TEST_CASE("boxes lie around the pixels that were in them") {
     const Index y0 = random.below(height - 5), x0 = random.below(width - 5);
     Image mask(height, width, 1);
     for (Index y = y0; y < y0 + 5; ++y) std::fill_n(mask.row(y) + x0, 5, std::uint8_t{1});
-    const Placement placement = draw_placement(height, width, target, augmentation, random);
+    const ImagePlacement placement = draw_placement(height, width, target, augmentation, random);
     const std::vector<TrueBox> objects{{{double(x0), double(y0), 5, 5}, 3, 20, true}};
     std::vector<TrueBox> placed;
     place_objects(objects, placement, 0, placed);
@@ -86,7 +86,7 @@ TEST_CASE("boxes lie around the pixels that were in them") {
 
 TEST_CASE("boxes that keep too little are dropped, and detections find their way back") {
   const std::vector<TrueBox> objects{{{0, 0, 10, 10}, 0, 100}, {{8, 0, 4, 4}, 1, 16}, {{20, 20, 5, 5}, 2, 25}};
-  const Placement placement{30, 30, 30, 30, {0, 9, 30, 30}};
+  const ImagePlacement placement{30, 30, 30, 30, {0, 9, 30, 30}};
   std::vector<TrueBox> placed;
   place_objects(objects, placement, 0.1, placed);
   REQUIRE(placed.size() == 3);
@@ -98,7 +98,7 @@ TEST_CASE("boxes that keep too little are dropped, and detections find their way
   place_objects(objects, placement, 1, placed);
   CHECK(placed.size() == 1);
   for (const bool mirrored : {false, true}) {
-    const Placement way{40, 20, 60, 70, {-3, 8, 50, 30}, mirrored};
+    const ImagePlacement way{40, 20, 60, 70, {-3, 8, 50, 30}, mirrored};
     const Box there = place_box({3, 5, 4, 9}, way), back = original_box(there, way);
     CHECK(back.x == Approx(3));
     CHECK(back.y == Approx(5));
@@ -113,8 +113,8 @@ TEST_CASE("placements stay within what was asked for and come again from the sam
   Index mirrored = 0, padded = 0, cut = 0;
   for (Index trial = 0; trial < 300; ++trial) {
     RandomStream first(3, 1, trial), second(3, 1, trial);
-    const Placement placement = draw_placement(40, 60, target, augmentation, first);
-    const Placement again = draw_placement(40, 60, target, augmentation, second);
+    const ImagePlacement placement = draw_placement(40, 60, target, augmentation, first);
+    const ImagePlacement again = draw_placement(40, 60, target, augmentation, second);
     CHECK(again.window.top == placement.window.top);
     CHECK(again.height == placement.height);
     CHECK(again.is_mirrored == placement.is_mirrored);

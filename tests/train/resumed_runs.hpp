@@ -18,12 +18,13 @@ inline const MemoryDataset& images() {
 inline constexpr const char* files[] = {"weights.safetensors", "best.safetensors", "checkpoint.safetensors",
                                         "log.jsonl", "curves.svg"};
 
-/// A run that is ended after every `step` steps gives the files of an unbroken one.
-template <class Net>
-void check_resumes(TrainerOptions options) {
+/// A run that is ended after every `step` steps gives the files of an unbroken one. run(options, last): one run, or
+/// what is left of one that is ended behind step `last`.
+template <class Run>
+void check_resumes(TrainerOptions options, Run run) {
   const TemporaryFolder folder;
   options.folder = folder / "unbroken";
-  train<Net>(images(), options);
+  run(options, Index{0});
   for (const Index pace : {1, 3, 5, 8, 23}) {
     INFO("ended every " << pace << " steps");
     TrainerOptions broken = options;
@@ -32,7 +33,7 @@ void check_resumes(TrainerOptions options) {
     broken.threads = pace % 2 ? 2 : 1;
     int kills = 0;
     for (Index last = pace;; last += pace) try {
-        train<Net>(images(), broken, last);
+        run(broken, last);
         break;
       } catch (const Killed&) {
         ++kills;
@@ -44,6 +45,11 @@ void check_resumes(TrainerOptions options) {
       CHECK_FALSE(bytes_of(options.folder / name).empty());
     }
   }
+}
+
+template <class Net>
+void check_resumes(const TrainerOptions& options) {
+  check_resumes(options, [](const TrainerOptions& own, Index last) { train<Net>(images(), own, last); });
 }
 
 }  // namespace moevit::test

@@ -16,6 +16,20 @@ constexpr Index arena_bytes(Index count) {
   return round_up(count * static_cast<Index>(sizeof(T)), static_cast<Index>(cache_line));
 }
 
+/// Counts what would be taken of an Arena, so that the code that takes arrays also says how many bytes they need.
+class ArenaBytes {
+ public:
+  template <class T>
+  constexpr T* take(Index count) {
+    bytes_ += arena_bytes<T>(count);
+    return nullptr;
+  }
+  constexpr Index bytes() const { return bytes_; }
+
+ private:
+  Index bytes_ = 0;
+};
+
 /// A stack of scratch arrays. Arena::Scope gives back what was taken since it began.
 class Arena {
  public:

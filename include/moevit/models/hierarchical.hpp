@@ -45,6 +45,8 @@ template <class Family>
 class HierarchicalTransformer {
   template <class>
   friend class Backpropagation;  // models/hierarchical_backpropagation.hpp
+  template <class, class>
+  friend class DenseModel;  // models/dense_model.hpp
 
  public:
   static constexpr auto config = Family::config;

@@ -54,7 +54,7 @@ inline void check_augmentation(const DenseAugmentation& augmentation) {
 
 /// How an image of source_height x source_width comes into a window: resized to height x width, of which the window is
 /// cut, which may reach beyond it; perhaps mirrored then.
-struct Placement {
+struct ImagePlacement {
   Index source_height = 0, source_width = 0;
   Index height = 0, width = 0;
   ImageWindow window;
@@ -74,7 +74,7 @@ inline Index window_start(Index length, Index window, WindowPlace place, RandomS
 }
 
 /// The part of the window that lies in the resized image.
-inline ImageWindow inner_window(const Placement& placement) {
+inline ImageWindow inner_window(const ImagePlacement& placement) {
   const ImageWindow& window = placement.window;
   const Index top = std::max<Index>(window.top, 0), left = std::max<Index>(window.left, 0);
   return {top, left, std::min(window.top + window.height, placement.height) - top,
@@ -85,15 +85,15 @@ inline ImageWindow inner_window(const Placement& placement) {
 
 /// A placement for an image of this size, as `target` (its size and shorter_side) and the augmentation say. Without
 /// randomness it is that of resize_and_crop.
-inline Placement draw_placement(Index height, Index width, const Preprocessing& target,
-                                const DenseAugmentation& augmentation, RandomStream& random) {
+inline ImagePlacement draw_placement(Index height, Index width, const Preprocessing& target,
+                                     const DenseAugmentation& augmentation, RandomStream& random) {
   const auto [base_height, base_width] = resized_size(height, width, target);
   const bool is_scaled = augmentation.min_scale != 1 || augmentation.max_scale != 1;
   const double scale = is_scaled ? random.uniform(augmentation.min_scale, augmentation.max_scale) : 1;
   const auto scaled = [&](Index length) {
     return std::max<Index>(1, std::llround(static_cast<double>(length) * scale));
   };
-  Placement placement{height, width, scaled(base_height), scaled(base_width), {}, false};
+  ImagePlacement placement{height, width, scaled(base_height), scaled(base_width), {}, false};
   placement.window = {detail::window_start(placement.height, target.height, augmentation.place, random),
                       detail::window_start(placement.width, target.width, augmentation.place, random), target.height,
                       target.width};
@@ -102,7 +102,7 @@ inline Placement draw_placement(Index height, Index width, const Preprocessing& 
 }
 
 /// The pixels in the window; `fill` beyond the image.
-inline Image place_image(ImageView image, const Placement& placement, Interpolation interpolation,
+inline Image place_image(ImageView image, const ImagePlacement& placement, Interpolation interpolation,
                          std::uint8_t fill = 0) {
   const ImageWindow inner = detail::inner_window(placement), &window = placement.window;
   const Image part = resize_window(image, placement.height, placement.width, inner, interpolation);
@@ -112,7 +112,7 @@ inline Image place_image(ImageView image, const Placement& placement, Interpolat
 }
 
 /// Numbers of one channel in the window: each is the number of the pixel under its centre; `ignored` beyond the image.
-inline Image place_mask(ImageView mask, const Placement& placement, std::uint8_t ignored) {
+inline Image place_mask(ImageView mask, const ImagePlacement& placement, std::uint8_t ignored) {
   const ImageWindow inner = detail::inner_window(placement), &window = placement.window;
   Image result = padded_window(mask, {mask.height(), 0, window.height, window.width}, ignored);  // nothing of the mask
   for (Index y = inner.top; y < inner.top + inner.height; ++y) {
@@ -125,7 +125,7 @@ inline Image place_mask(ImageView mask, const Placement& placement, std::uint8_t
 }
 
 /// A box of the image in pixels of the window, which it may leave.
-inline Box place_box(const Box& box, const Placement& placement) {
+inline Box place_box(const Box& box, const ImagePlacement& placement) {
   const double x_scale = static_cast<double>(placement.width) / static_cast<double>(placement.source_width);
   const double y_scale = static_cast<double>(placement.height) / static_cast<double>(placement.source_height);
   Box placed{box.x * x_scale - static_cast<double>(placement.window.left),
@@ -135,7 +135,7 @@ inline Box place_box(const Box& box, const Placement& placement) {
 }
 
 /// The other way: where a box of the window lies in the image, for detections.
-inline Box original_box(const Box& box, const Placement& placement) {
+inline Box original_box(const Box& box, const ImagePlacement& placement) {
   const double x_scale = static_cast<double>(placement.source_width) / static_cast<double>(placement.width);
   const double y_scale = static_cast<double>(placement.source_height) / static_cast<double>(placement.height);
   const double x = placement.is_mirrored ? static_cast<double>(placement.window.width) - box.right() : box.x;
@@ -145,7 +145,7 @@ inline Box original_box(const Box& box, const Placement& placement) {
 
 /// Puts what the window shows of the objects into `placed`, whose memory is used again: boxes and areas cut, and left
 /// out when less than `kept_area` of a box is in the window, or nothing.
-inline void place_objects(std::span<const TrueBox> objects, const Placement& placement, double kept_area,
+inline void place_objects(std::span<const TrueBox> objects, const ImagePlacement& placement, double kept_area,
                           std::vector<TrueBox>& placed) {
   placed.clear();
   const Box window{0, 0, static_cast<double>(placement.window.width), static_cast<double>(placement.window.height)};

@@ -29,9 +29,9 @@ class DenseTask {
 
  protected:
   /// Fills the floats of an image and returns where its pixels went.
-  Placement read_pixels(const Image& pixels, RandomStream& random, std::span<float> image) const {
+  ImagePlacement read_pixels(const Image& pixels, RandomStream& random, std::span<float> image) const {
     if (pixels.channels() == 3 && target_.channels == 1) return read_pixels(to_grey(pixels), random, image);
-    const Placement placement = draw_placement(pixels.height(), pixels.width(), target_, augmentation_, random);
+    const ImagePlacement placement = draw_placement(pixels.height(), pixels.width(), target_, augmentation_, random);
     Image placed = place_image(pixels, placement, target_.interpolation, augmentation_.fill);
     placed = rand_augment(std::move(placed), augmentation_.operations, augmentation_.magnitude, augmentation_.list,
                           random, augmentation_.fill);
@@ -56,7 +56,7 @@ class SegmentationTask : public DenseTask {
 
   void read(Index number, RandomStream& random, std::span<float> image, std::span<std::int32_t> labels) const {
     const auto [pixels, mask] = dataset_.pixels_and_mask(number);
-    const Placement placement = read_pixels(pixels, random, image);
+    const ImagePlacement placement = read_pixels(pixels, random, image);
     const Image placed = place_mask(mask, placement, dataset_.ignored());
     std::copy(placed.pixels().begin(), placed.pixels().end(), labels.begin());
   }
@@ -77,7 +77,7 @@ class DetectionTask : public DenseTask {
   static constexpr Index labels() { return 1; }
 
   void read(Index number, RandomStream& random, std::span<float> image, std::span<Label> objects) const {
-    const Placement placement = read_pixels(dataset_.pixels(number), random, image);
+    const ImagePlacement placement = read_pixels(dataset_.pixels(number), random, image);
     place_objects(dataset_.objects(number), placement, augmentation_.kept_area, objects.front());
   }
 

@@ -138,4 +138,17 @@ inline void start_with_sine_positions(const VitConfig& config, std::span<const P
   }
 }
 
+/// The biases of a detector's classes become the logit of `probability`, behind initialise(): most places have no
+/// object, and their losses would outweigh all others at first (Lin et al. 2017, section 3.3). Throws Error when the
+/// model is no detector, or the probability not between 0 and 1.
+inline void start_with_rare_objects(std::span<const Parameter> parameters, double probability = 0.01) {
+  if (!(probability > 0 && probability < 1))
+    fail("rare objects: expected a probability between 0 and 1, found ", probability);
+  const auto found = std::find_if(parameters.begin(), parameters.end(),
+                                  [](const Parameter& parameter) { return parameter.name == "head.classes.bias"; });
+  if (found == parameters.end()) fail("rare objects: expected a detector with a parameter head.classes.bias");
+  const auto bias = static_cast<float>(std::log(probability / (1 - probability)));
+  found->assign(std::vector<float>(static_cast<std::size_t>(found->size()), bias));
+}
+
 }  // namespace moevit

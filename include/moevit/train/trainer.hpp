@@ -3,10 +3,9 @@
 
 #include <moevit/io/weights.hpp>
 #include <moevit/train/clipping.hpp>
-#include <moevit/train/training_data.hpp>
 #include <moevit/train/training_monitor.hpp>
-#include <moevit/train/training_pass.hpp>
 #include <moevit/train/training_record.hpp>
+#include <moevit/train/training_task.hpp>
 
 #include <optional>
 #include <string>
@@ -17,30 +16,38 @@ namespace moevit {
 /// Trains a model in steps: batch, forward, losses, backward, clipping, optimiser, average. It writes to its folder
 /// what TrainingFiles lists. If a checkpoint is there, the run goes on from it; weights, log and best weights are then
 /// those of a run that was never interrupted, bit for bit, on the same machine and build, with any number of threads.
+/// What is particular to classification, segmentation or detection is in TrainingTask.
 ///
 ///     initialise(net.parameters(), {.seed = 1});
 ///     Trainer trainer(net, {dataset, validation_split(dataset)}, {.folder = "run", .steps = 1000});
 ///     trainer.run();
 template <class Net>
 class Trainer {
+  using Task = TrainingTask<Net>;
+  using Data = BasicTrainingData<typename Task::Data>;
+  using LoaderType = typename Task::LoaderType;
+  using Batch = typename LoaderType::Batch;
+
  public:
   /// `net`: initialised or loaded; it and the data set must live on, and the net stay where it is. Throws Error when
   /// options, model and data do not fit together, and when a class has no images.
-  Trainer(Net& net, TrainingData data, TrainerOptions options)
+  Trainer(Net& net, BasicTrainingData<typename TrainingTask<Net>::Data> data, TrainerOptions options)
       : net_(net),
         options_(completed(std::move(options))),
         data_(checked(std::move(data))),
         record_(options_.folder),
         pass_(net, options_),
         state_(pass_.trained(net), options_),
-        loader_(data_.dataset, data_.split.training, net.preprocessing(), options_.loader) {
+        loader_(data_.dataset, data_.split.training, net.preprocessing(), Task::loader_options(options_)) {
     if (!data_.dataset.class_names().empty()) net.set_class_names(data_.dataset.class_names());
     if (!data_.split.validation.empty())
       validation_.emplace(
           data_.dataset, data_.split.validation, net.preprocessing(),
-          LoaderOptions{.batch = options_.loader.batch, .order = BatchOrder::as_given, .last_batch = LastBatch::kept});
+          typename LoaderType::Options{
+              .batch = options_.loader.batch, .order = BatchOrder::as_given, .last_batch = LastBatch::kept});
     print_ = fingerprint(options_);
     add_data(data_, print_);
+    Task::add_to(print_, data_, options_);
     for (const auto& [key, value] : to_metadata({net.description(), net.preprocessing(), net.class_names()}))
       print_["model, " + key] = value;
   }
@@ -83,13 +90,8 @@ class Trainer {
     if (options.schedule.total == 0) options.schedule.total = options.steps;
     return options;
   }
-  TrainingData checked(TrainingData data) const {
-    check_training_data(data, Net::config.outputs());
-    const Preprocessing& preprocessing = net_.preprocessing();
-    if (preprocessing.height != Net::config.height() || preprocessing.width != Net::config.width() ||
-        preprocessing.channels != Net::config.channels)
-      fail("training: the model takes images of ", Net::config.height(), " x ", Net::config.width(), " x ",
-           Net::config.channels, ", but its preprocessing makes others");
+  Data checked(Data data) const {
+    Task::check(net_, data, options_);
     return data;
   }
 
@@ -196,12 +198,12 @@ class Trainer {
 
   Net& net_;
   TrainerOptions options_;
-  TrainingData data_;
+  Data data_;
   TrainingRecord record_;
-  TrainingPass<Net> pass_;
+  typename Task::Pass pass_;
   TrainingState state_;
-  Loader loader_;
-  std::optional<Loader> validation_;
+  LoaderType loader_;
+  std::optional<LoaderType> validation_;
   Fingerprint print_;
 };
 

@@ -4,12 +4,16 @@
 #include <moevit/core/error.hpp>
 #include <moevit/core/preprocessing.hpp>
 #include <moevit/models/drop.hpp>
+#include <moevit/models/fcos_decoding.hpp>
 #include <moevit/moe/losses.hpp>
 #include <moevit/moe/routing_options.hpp>
 #include <moevit/train/averaging.hpp>
+#include <moevit/train/dense_augment.hpp>
+#include <moevit/train/fcos_loss.hpp>
 #include <moevit/train/loader.hpp>
 #include <moevit/train/router_teacher.hpp>
 #include <moevit/train/schedule.hpp>
+#include <moevit/train/segmentation_losses.hpp>
 
 #include <cstdint>
 #include <cstdio>
@@ -75,6 +79,17 @@ struct RouterTraining {
   RoutingGuidance guidance = {};                 ///< by a dense teacher
 };
 
+/// What only the training of segmenters and detectors has.
+struct DenseTraining {
+  DenseAugmentation augmentation = {};
+  /// Factor of the learning rate for the backbone's parameters, which may be trained already.
+  double backbone_rate = 1;
+  SegmentationLossOptions segmentation = {};  ///< class_weights are those below
+  std::vector<float> class_weights = {};      ///< of segmentation, one per class; empty: 1
+  FcosLossOptions detection = {};
+  DetectionOptions decoding = {};  ///< of detections in evaluations
+};
+
 /// Names and values of what a run depends on, so that a checkpoint can tell when it is another run's.
 using Fingerprint = std::map<std::string, std::string>;
 
@@ -93,6 +108,7 @@ struct TrainerOptions {
   double cutmix_probability = 0.5;  ///< of cutmix rather than mixup in a step, where both alphas are above 0
   DropRates drop = {};
   RouterTraining router = {};
+  DenseTraining dense = {};
   std::optional<AveragingOptions> averaging = {};  ///< evaluated and saved weights are the average's
   /// What else the run depends on, such as how the first weights were drawn: compared when it is resumed.
   Fingerprint notes = {};
@@ -242,6 +258,8 @@ inline void check_options(const TrainerOptions& options) {
   if (!(options.cutmix_probability >= 0 && options.cutmix_probability <= 1))
     fail("cutmix: expected a probability from 0 to 1, found ", options.cutmix_probability);
   options.drop.check();
+  if (!(options.dense.backbone_rate >= 0))
+    fail("training: expected a factor of the backbone's learning rate from 0 up, found ", options.dense.backbone_rate);
   if (!(options.label_smoothing >= 0 && options.label_smoothing < 1))
     fail("label smoothing: expected 0 to below 1, found ", options.label_smoothing);
   if (options.patience > 0 && options.evaluate_every == 0)

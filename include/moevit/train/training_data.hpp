@@ -13,10 +13,13 @@
 namespace moevit {
 
 /// A data set, which must live on, and which of its images are for what.
-struct TrainingData {
-  const Dataset& dataset;
+template <class Data>
+struct BasicTrainingData {
+  const Data& dataset;
   DataSplit split;  ///< as of validation_split(); without validation images nothing is evaluated
 };
+/// For classifiers.
+using TrainingData = BasicTrainingData<Dataset>;
 
 namespace detail {
 
@@ -41,13 +44,21 @@ inline std::vector<Index> count_classes(const Dataset& dataset, std::span<const 
 
 }  // namespace detail
 
+/// Throws Error when there is no image to learn from, and when the data set names another number of classes than the
+/// model has.
+template <class Data>
+void check_data_set(const BasicTrainingData<Data>& data, Index classes) {
+  if (data.split.training.empty()) fail("training: the data set has no images to learn from");
+  const auto& names = data.dataset.class_names();
+  if (!names.empty() && std::ssize(names) != classes)
+    fail("training: the data set has ", names.size(), " classes, but the model ", classes);
+}
+
 /// Throws Error, naming image or classes, when an image has no label or one that the model does not have, when a class
 /// has no image to learn from, and when the data set names another number of classes than the model has.
 inline void check_training_data(const TrainingData& data, Index classes) {
   const Dataset& dataset = data.dataset;
-  if (data.split.training.empty()) fail("training: the data set has no images to learn from");
-  if (!dataset.class_names().empty() && std::ssize(dataset.class_names()) != classes)
-    fail("training: the data set has ", dataset.class_names().size(), " classes, but the model ", classes);
+  check_data_set(data, classes);
   const auto counts = detail::count_classes(dataset, data.split.training, classes);
   detail::count_classes(dataset, data.split.validation, classes);
   std::string missing;
@@ -59,7 +70,8 @@ inline void check_training_data(const TrainingData& data, Index classes) {
 
 /// Adds what tells these images from others: numbers, labels, and the pixels of the first one. Throws Error when that
 /// cannot be read.
-inline void add_data(const TrainingData& data, Fingerprint& print) {
+template <class Data>
+void add_data(const BasicTrainingData<Data>& data, Fingerprint& print) {
   print["training images"] = std::to_string(data.split.training.size());
   print["validation images"] = std::to_string(data.split.validation.size());
   std::uint64_t sum = 0;

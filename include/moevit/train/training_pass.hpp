@@ -4,6 +4,7 @@
 #include <moevit/models/hierarchical_backpropagation.hpp>
 #include <moevit/moe/noise.hpp>
 #include <moevit/train/evaluation.hpp>
+#include <moevit/train/find_not_finite.hpp>
 #include <moevit/train/image_experts.hpp>
 #include <moevit/train/loader.hpp>
 #include <moevit/train/member_outputs.hpp>
@@ -14,8 +15,6 @@
 #include <moevit/train/targets.hpp>
 #include <moevit/train/trainer_options.hpp>
 
-#include <algorithm>
-#include <cmath>
 #include <optional>
 #include <span>
 #include <string>
@@ -116,36 +115,15 @@ class TrainingPass {
   /// Where numbers that are not finite appear first in the last pass: "the image values", "the weights NAME", "the
   /// output of block 2", "the gradient of NAME", or "".
   std::string find_not_finite(const Net& net) {
-    if (!is_finite(images_)) return "the values of the images";
-    for (const ConstParameter& parameter : net.parameters())
-      if (!is_finite(parameter.values())) return "the weights " + parameter.name;
-    FirstBlock first;
-    try {
-      run_.context().observer = &first;
+    Context& context = run_.context();
+    return detail::find_not_finite(net, images_, gradient_list_, context, [&] {
       net.forward(images_, std::span(outputs_).first(images_.size() / image_values * std::size_t{members * classes}),
-                  run_.context());
-    } catch (const Error&) {
-      // A router refuses what comes from the block before, which the observer saw.
-    }
-    run_.context().observer = nullptr;
-    if (first.block >= 0) return "the output of block " + std::to_string(first.block);
-    for (std::size_t i = gradient_list_.size(); i-- > 0;)  // backward comes from the end
-      if (!is_finite(gradient_list_[i].values())) return "the gradient of " + gradient_list_[i].name;
-    return "";
+                  context);
+    });
   }
 
  private:
   static constexpr auto image_values = static_cast<std::size_t>(Net::config.image_values());
-
-  static bool is_finite(std::span<const float> values) {
-    return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
-  }
-  struct FirstBlock : Observer {
-    int block = -1;
-    void block_output(int number, ConstMatrixView stream) override {
-      if (block < 0 && !is_finite({stream.data(), static_cast<std::size_t>(stream.size())})) block = number;
-    }
-  };
 
   ConstMatrixView targets_of(Index images) const { return {targets_.data(), images, classes}; }
 

@@ -1,8 +1,8 @@
 /// What a training run is made of between two steps: what a checkpoint holds.
 #pragma once
 
-#include <moevit/train/any_optimizer.hpp>
 #include <moevit/train/averaging.hpp>
+#include <moevit/train/grouped_optimizer.hpp>
 #include <moevit/train/optimizer_state.hpp>
 #include <moevit/train/trainer_options.hpp>
 #include <moevit/train/training_log.hpp>
@@ -67,7 +67,7 @@ class TrainingState {
 
   /// `parameters` of a model, which must stay where it is.
   TrainingState(std::vector<Parameter> parameters, const TrainerOptions& options)
-      : parameters_(std::move(parameters)), optimizer_(parameters_, options.optimizer) {
+      : parameters_(std::move(parameters)), optimizer_(parameters_, options.optimizer, options.dense.backbone_rate) {
     if (options.averaging) average_.emplace(parameters_, *options.averaging);
   }
 
@@ -135,7 +135,7 @@ class TrainingState {
   }
 
   std::vector<Parameter> parameters_;
-  AnyOptimizer optimizer_;
+  GroupedOptimizer optimizer_;
   Index earlier_steps_ = 0;  ///< of the optimiser, before this run
   std::optional<WeightAverage> average_;
 };
