@@ -38,16 +38,6 @@ class StageChecker : public Observer {
   CvtConfig cvt_;
 };
 
-std::vector<float> logits_of(const GoldenCase& golden, const AnyModel& model, Observer* observer) {
-  const std::vector<float> images = golden.floats("inputs/images");
-  const Index count = golden.shape("inputs/images")[0];
-  std::vector<float> logits(static_cast<std::size_t>(element_count(golden.shape("outputs/logits"))));
-  Context context = model.context({.images = count});
-  context.observer = observer;
-  model.forward(images, logits, context);
-  return logits;
-}
-
 void compare_logits(CaseOutputs& outputs, std::span<const float> logits) {
   const GoldenCase& golden = outputs.golden();
   outputs.close("logits", logits);

@@ -50,16 +50,6 @@ class StageChecker : public Observer {
   RowMajorMatrix last_;
 };
 
-std::vector<float> logits_of(const GoldenCase& golden, const AnyModel& model, Observer* observer) {
-  const std::vector<float> images = golden.floats("inputs/images");
-  const Index count = golden.shape("inputs/images")[0];
-  std::vector<float> logits(static_cast<std::size_t>(element_count(golden.shape("outputs/logits"))));
-  Context context = model.context({.images = count});
-  context.observer = observer;
-  model.forward(images, logits, context);
-  return logits;
-}
-
 /// The last map behind the final norm, and its mean over the places.
 void compare_features(CaseOutputs& outputs, const SwinConfig& swin, RowMajorMatrix stream) {
   const GoldenCase& golden = outputs.golden();

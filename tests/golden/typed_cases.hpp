@@ -55,4 +55,15 @@ inline LayerResult run_layer(const GoldenCase& golden, const AnyLayer& layer, co
   return {std::move(y), std::move(context)};
 }
 
+/// The logits of a case's images. `observer` may be null.
+inline std::vector<float> logits_of(const GoldenCase& golden, const AnyModel& model, Observer* observer) {
+  const std::vector<float> images = golden.floats("inputs/images");
+  const Index count = golden.shape("inputs/images")[0];
+  std::vector<float> logits(static_cast<std::size_t>(element_count(golden.shape("outputs/logits"))));
+  Context context = model.context({.images = count});
+  context.observer = observer;
+  model.forward(images, logits, context);
+  return logits;
+}
+
 }  // namespace moevit::test

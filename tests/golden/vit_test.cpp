@@ -24,16 +24,6 @@ class StreamChecker : public Observer {
   RowMajorMatrix last_;
 };
 
-std::vector<float> logits_of(const GoldenCase& golden, const AnyModel& model, Observer* observer) {
-  const std::vector<float> images = golden.floats("inputs/images");
-  const Index count = golden.shape("inputs/images")[0];
-  std::vector<float> logits(static_cast<std::size_t>(count * model.description().vit.outputs()));
-  Context context = model.context({.images = count});
-  context.observer = observer;
-  model.forward(images, logits, context);
-  return logits;
-}
-
 std::string timm_name(const std::string& name) { return name; }
 
 /// What timm calls features: all tokens after the last norm, if that comes before pooling.

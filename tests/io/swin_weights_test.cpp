@@ -1,6 +1,8 @@
 /// Loading and saving Swin transformers: our own files, three foreign namings, Tutel's experts, buffers.
 #include "catch.hpp"
+#include "io/draft.hpp"
 #include "io/temporary_folder.hpp"
+#include "parameter_values.hpp"
 #include "random_values.hpp"
 
 #include <moevit/io/cpp_type.hpp>
@@ -11,7 +13,10 @@
 #include <memory>
 
 using namespace moevit;
+using moevit::test::Draft;
+using moevit::test::foreign_draft;
 using moevit::test::TemporaryFolder;
+using moevit::test::values_of;
 
 namespace {
 
@@ -38,50 +43,6 @@ Model random_model() {
 }
 
 template <class Model>
-std::vector<float> all_values(const Model& model) {
-  std::vector<float> all;
-  for (const ConstParameter& parameter : model.parameters()) {
-    const std::vector<float> values = parameter.values();
-    all.insert(all.end(), values.begin(), values.end());
-  }
-  return all;
-}
-
-/// Tensors of floats in memory.
-struct Draft {
-  std::map<std::string, std::pair<Shape, std::vector<float>>> tensors;
-
-  TensorFile file() const {
-    auto storage = std::make_shared<std::vector<std::vector<float>>>();
-    for (const auto& [name, tensor] : tensors) storage->push_back(tensor.second);
-    std::vector<StoredTensor> list;
-    std::size_t number = 0;
-    for (const auto& [name, tensor] : tensors)
-      list.push_back({name, "F32", tensor.first, std::as_bytes(std::span((*storage)[number++]))});
-    return TensorFile("draft", storage, std::move(list), {});
-  }
-};
-
-/// The weights of a model under a foreign naming.
-template <class Model>
-Draft foreign_draft(const Model& model, const NameTable& table, const std::string& prefix = "") {
-  Draft draft;
-  for (const ConstParameter& parameter : model.parameters()) {
-    const auto slice = find_foreign(table, parameter.name, parameter.shape, model.description());
-    INFO(parameter.name);
-    REQUIRE(slice);
-    auto& [shape, values] = draft.tensors[prefix + slice->name];
-    shape = slice->shape;
-    values.resize(static_cast<std::size_t>(element_count(shape)));
-    std::vector<float> places(static_cast<std::size_t>(parameter.size()));  // exact: these tensors are small
-    detail::gather([](Index i) { return static_cast<float>(i); }, *slice, places);
-    const std::vector<float> ours = parameter.values();
-    for (std::size_t i = 0; i < ours.size(); ++i) values[static_cast<std::size_t>(places[i])] = ours[i];
-  }
-  return draft;
-}
-
-template <class Model>
 void expect_loads_from(const NameTable& table, const std::string& prefix = "") {
   INFO(table.name);
   const auto model = random_model<Model>();
@@ -90,7 +51,7 @@ void expect_loads_from(const NameTable& table, const std::string& prefix = "") {
   for (const char* buffer : {"relative_position_index", "attn_mask"})
     draft.tensors["layers.0.blocks.0.attn." + std::string(buffer)] = {{2}, {1.f, 2.f}};
   CHECK(load(loaded, draft.file()).naming == table.name);
-  CHECK(all_values(loaded) == all_values(model));
+  CHECK(values_of(loaded) == values_of(model));
 }
 
 template <class Model>
@@ -100,7 +61,7 @@ void expect_round_trip() {
   save(model, folder / "model.safetensors");
   Model loaded;
   CHECK(load(loaded, folder / "model.safetensors").naming == "own");
-  CHECK(all_values(loaded) == all_values(model));
+  CHECK(values_of(loaded) == values_of(model));
   CHECK(read_metadata(read_safetensors(folder / "model.safetensors"))->description == model.description());
 }
 

@@ -1,6 +1,8 @@
 /// Loading and saving whole models: every naming, every way not to fit, and what must survive.
 #include "catch.hpp"
+#include "io/draft.hpp"
 #include "io/temporary_folder.hpp"
+#include "parameter_values.hpp"
 
 #include <moevit/io/weights.hpp>
 #include <moevit/moevit.hpp>
@@ -15,7 +17,10 @@
 #include <vector>
 
 using namespace moevit;
+using moevit::test::Draft;
+using moevit::test::foreign_draft;
 using moevit::test::TemporaryFolder;
+using moevit::test::values_of;
 
 namespace {
 
@@ -29,16 +34,6 @@ using SmallMobile = MobileVMoe<small, MoeConfig{.experts = 4, .placement = last(
 using SmallEnsemble = VMoe<small, MoeConfig{.experts = 4, .placement = last_odd(1), .members = 2}>;
 using SmallSoft =
     VMoe<small, MoeConfig{.experts = 4, .placement = last_odd(1), .router = RouterKind::soft, .slots = 2}>;
-
-template <class Model>
-std::vector<float> all_values(const Model& model) {
-  std::vector<float> all;
-  for (const ConstParameter& parameter : model.parameters()) {
-    const std::vector<float> values = parameter.values();
-    all.insert(all.end(), values.begin(), values.end());
-  }
-  return all;
-}
 
 /// A model whose every weight is another random number.
 template <class Model>
@@ -54,60 +49,12 @@ Model random_model(unsigned seed) {
   return model;
 }
 
-/// A file in memory that can be changed before it is loaded.
-struct Draft {
-  std::map<std::string, std::pair<Shape, std::vector<float>>> tensors;
-  std::string type = "F32";
-  TensorFile::Metadata metadata;
-
-  TensorFile file() const {
-    auto storage = std::make_shared<std::vector<std::vector<std::byte>>>();
-    std::vector<StoredTensor> list;
-    for (const auto& [name, tensor] : tensors) {
-      storage->push_back(encode(tensor.second));
-      list.push_back({name, type, tensor.first, storage->back()});
-    }
-    return TensorFile("draft", storage, std::move(list), metadata);
-  }
-
- private:
-  template <class T>
-  static std::vector<std::byte> bytes_of(const std::vector<T>& values) {
-    const auto bytes = std::as_bytes(std::span(values));
-    return {bytes.begin(), bytes.end()};
-  }
-  std::vector<std::byte> encode(const std::vector<float>& values) const {
-    if (type == "F64") return bytes_of(std::vector<double>(values.begin(), values.end()));
-    if (type == "I32") return bytes_of(std::vector<std::int32_t>(values.size(), 1));
-    return bytes_of(values);
-  }
-};
-
-/// The weights of a model under a foreign naming.
-template <class Model>
-Draft foreign_draft(const Model& model, const NameTable& table, const std::string& prefix = "") {
-  Draft draft;
-  const ModelDescription description = model.description();
-  for (const ConstParameter& parameter : model.parameters()) {
-    const auto slice = find_foreign(table, parameter.name, parameter.shape, description);
-    REQUIRE(slice);
-    auto& [shape, values] = draft.tensors[prefix + slice->name];
-    shape = slice->shape;
-    values.resize(static_cast<std::size_t>(element_count(shape)));
-    std::vector<float> places(static_cast<std::size_t>(parameter.size()));  // exact: these tensors are small
-    detail::gather([](Index i) { return static_cast<float>(i); }, *slice, places);
-    const std::vector<float> ours = parameter.values();
-    for (std::size_t i = 0; i < ours.size(); ++i) values[static_cast<std::size_t>(places[i])] = ours[i];
-  }
-  return draft;
-}
-
 /// Loading must fail with every one of the texts and leave the model alone.
 template <class Model>
 void expect_refused(const TensorFile& file, const std::vector<std::string>& texts, const LoadOptions& options = {}) {
   Model model = random_model<Model>(7);
   model.set_class_names({"kept"});
-  const std::vector<float> before = all_values(model);
+  const std::vector<float> before = values_of(model);
   std::string message;
   try {
     load(model, file, options);
@@ -116,7 +63,7 @@ void expect_refused(const TensorFile& file, const std::vector<std::string>& text
   }
   for (const std::string& text : texts) CHECK_THAT(message, Catch::Contains(text));
   CHECK_THAT(message, Catch::Contains(file.path().string()));
-  CHECK(all_values(model) == before);
+  CHECK(values_of(model) == before);
   CHECK(model.class_names() == std::vector<std::string>{"kept"});
 }
 
@@ -138,7 +85,7 @@ void expect_round_trip() {
 
   Model loaded;
   CHECK(load(loaded, folder / "one.safetensors").naming == "own");
-  CHECK(all_values(loaded) == all_values(saved));
+  CHECK(values_of(loaded) == values_of(saved));
   CHECK(loaded.class_names() == saved.class_names());
   CHECK(loaded.preprocessing() == saved.preprocessing());
   CHECK(read_metadata(read_safetensors(folder / "one.safetensors"))->description == saved.description());
@@ -158,7 +105,7 @@ void expect_loads_from(const NameTable& table, const std::string& prefix = "") {
   const Model model = random_model<Model>(2);
   Model loaded;
   CHECK(load(loaded, foreign_draft(model, table, prefix).file()).naming == table.name);
-  CHECK(all_values(loaded) == all_values(model));
+  CHECK(values_of(loaded) == values_of(model));
 }
 
 }  // namespace
@@ -227,7 +174,7 @@ TEST_CASE("weights: element types") {
   draft.type = "F64";
   Small model;
   load(model, draft.file());
-  CHECK(all_values(model) == all_values(random_model<Small>(4)));
+  CHECK(values_of(model) == values_of(random_model<Small>(4)));
   draft.type = "I32";
   expect_refused<Small>(draft.file(), {"expected F32, F16, BF16 or F64, found I32"});
 
@@ -249,7 +196,7 @@ TEST_CASE("weights: options that admit a difference") {
     expect_refused<Small>(draft.file(), {"'module.'", "strip_prefix"});
     Small model;
     load(model, draft.file(), {.strip_prefix = "module."});
-    CHECK(all_values(model) == all_values(source));
+    CHECK(values_of(model) == values_of(source));
   }
   SECTION("a naming that is asked for") {
     expect_refused<Small>(draft.file(), {"naming timm"}, {.naming = Naming::timm});
@@ -279,7 +226,7 @@ TEST_CASE("weights: options that admit a difference") {
     draft.tensors["head.bias"].second[1] = std::numeric_limits<float>::infinity();
     Small model;
     load(model, draft.file(), {.reject_nonfinite = false});
-    CHECK(all_values(model) != all_values(source));
+    CHECK(values_of(model) != values_of(source));
   }
 }
 

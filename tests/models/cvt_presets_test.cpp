@@ -2,10 +2,12 @@
 #include <moevit/models/cvt_presets.hpp>
 
 #include "catch.hpp"
+#include "models/counts_of_model.hpp"
 
 namespace {
 
 using namespace moevit;
+using moevit::test::expect_counts_of_model;
 using namespace moevit::presets;
 
 // 20 M, 32 M and 277 M in the paper.
@@ -19,16 +21,6 @@ constexpr bool giga(const ModelDescription& model, double published) {
   return ratio > 0.985 && ratio < 1.015;
 }
 static_assert(giga(cvt_13, 4.5) && giga(cvt_21, 7.1) && giga(cvt_w24, 193.2));
-
-template <ModelDescription description>
-void expect_counts_of_model() {
-  const Model<description> model;
-  Index total = 0;
-  for (const ConstParameter& parameter : model.parameters())
-    if (parameter.role != Role::statistics) total += parameter.size();
-  CHECK(total == parameter_count(description));
-  CHECK(model.description() == description);
-}
 
 }  // namespace
 

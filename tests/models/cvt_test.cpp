@@ -3,6 +3,7 @@
 #include "gradient_check.hpp"
 #include "io/temporary_folder.hpp"
 #include "models/allocation_counter.hpp"
+#include "parameter_values.hpp"
 
 #include <moevit/core/thread_pool.hpp>
 #include <moevit/io/weights.hpp>
@@ -11,6 +12,7 @@
 #include <moevit/train/parameter_runs.hpp>
 
 using namespace moevit;
+using moevit::test::values_of;
 
 namespace {
 
@@ -45,16 +47,6 @@ Net random_model() {
   Net net;
   test::randomise(net.parameters(), 3);
   return net;
-}
-
-template <class Net>
-std::vector<float> values_of(const Net& net) {
-  std::vector<float> all;
-  for (const ConstParameter& parameter : net.parameters()) {
-    const std::vector<float> values = parameter.values();
-    all.insert(all.end(), values.begin(), values.end());
-  }
-  return all;
 }
 
 std::vector<float> images_of(Index count) { return test::normal_values(count * with_token.image_values(), 5); }

@@ -2,10 +2,12 @@
 #include <moevit/models/presets.hpp>
 
 #include "catch.hpp"
+#include "models/counts_of_model.hpp"
 
 namespace {
 
 using namespace moevit;
+using moevit::test::expect_counts_of_model;
 using namespace moevit::presets;
 
 constexpr bool near(double value, double expected, double tolerance) {
@@ -78,15 +80,6 @@ static_assert(every(2).contains(1, 12) && !every(2).contains(0, 12) && every(2).
 static_assert(last(2).is_contiguous_end(12) && !last_odd(2).is_contiguous_end(12) &&
               blocks({7, 9, 11}).sparse_blocks(12) == 3);
 static_assert(last_odd(1).contains(3, 5) && !last_odd(1).contains(4, 5));
-
-template <ModelDescription description>
-void expect_counts_of_model() {
-  const Model<description> model;
-  Index total = 0;
-  for (const ConstParameter& parameter : model.parameters()) total += parameter.size();
-  CHECK(total == parameter_count(description));
-  CHECK(model.description() == description);
-}
 
 }  // namespace
 

@@ -2,10 +2,12 @@
 #include <moevit/models/swin_presets.hpp>
 
 #include "catch.hpp"
+#include "models/counts_of_model.hpp"
 
 namespace {
 
 using namespace moevit;
+using moevit::test::expect_counts_of_model;
 using namespace moevit::presets;
 
 // 28 M, 50 M, 88 M, 197 M in the paper; to the parameter in timm's tables (28.29, 49.61, 87.77, 196.53) and the code.
@@ -38,15 +40,6 @@ static_assert([] {
 }());
 static_assert(active_parameters(swin_moe_s_e32) - active_parameters(swin_moe_s_e8) ==
               (32 - 8) * (9 * 384 + 768));  // the routers alone
-
-template <ModelDescription description>
-void expect_counts_of_model() {
-  const Model<description> model;
-  Index total = 0;
-  for (const ConstParameter& parameter : model.parameters()) total += parameter.size();
-  CHECK(total == parameter_count(description));
-  CHECK(model.description() == description);
-}
 
 }  // namespace
 

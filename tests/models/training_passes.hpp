@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gradient_check.hpp"
+#include "parameter_values.hpp"
 #include "random_values.hpp"
 #include "small_models.hpp"
 
@@ -16,6 +17,8 @@
 #include <vector>
 
 namespace small_models {
+
+using moevit::test::values_of;
 
 inline constexpr Index batch = 3;
 
@@ -39,16 +42,6 @@ Net zeros() {
   Net net;
   set_to_zero(net.parameters());
   return net;
-}
-
-template <class Net>
-std::vector<float> values_of(const Net& net) {
-  std::vector<float> all;
-  for (const ConstParameter& parameter : net.parameters()) {
-    const std::vector<float> values = parameter.values();
-    all.insert(all.end(), values.begin(), values.end());
-  }
-  return all;
 }
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {

@@ -181,7 +181,9 @@ struct MoeConfig {
 
   constexpr bool operator==(const MoeConfig&) const = default;
 
-  constexpr Index expert_hidden(const VitConfig& vit) const { return hidden ? hidden : vit.hidden; }
+  /// Hidden width of the experts where a dense block's MLP has `dense_hidden`.
+  constexpr Index expert_hidden(Index dense_hidden) const { return hidden ? hidden : dense_hidden; }
+  constexpr Index expert_hidden(const VitConfig& vit) const { return expert_hidden(vit.hidden); }
 };
 
 }  // namespace moevit

@@ -1,8 +1,8 @@
 /// The numbers that name a CvT.
 #pragma once
 
-#include <moevit/core/config.hpp>
 #include <moevit/core/convolution_window.hpp>
+#include <moevit/core/map_classifier.hpp>
 #include <moevit/core/swin_config.hpp>
 
 #include <algorithm>
@@ -74,20 +74,12 @@ struct CvtConfig {
 
   /// Final norm, class token or mean over the places of the last map, classifier.
   constexpr VitConfig classifier_head() const {
-    const MapSize last = map(stages() - 1);
-    return {.image = last.height,
-            .patch = 1,
-            .channels = 1,
-            .dim = features(),
-            .depth = 1,
-            .heads = 1,
-            .hidden = features(),
-            .classes = classes,
-            .image_width = last.width,
-            .head = class_token ? Head::class_token : Head::mean,
-            .positions = Positions::none,
-            .activation = activation,
-            .epsilon = epsilon};
+    VitConfig head = map_classifier(map(stages() - 1), features());
+    head.classes = classes;
+    if (class_token) head.head = Head::class_token;
+    head.activation = activation;
+    head.epsilon = epsilon;
+    return head;
   }
 };
 

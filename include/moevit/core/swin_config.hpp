@@ -1,7 +1,7 @@
 /// The numbers that name a Swin transformer.
 #pragma once
 
-#include <moevit/core/config.hpp>
+#include <moevit/core/map_classifier.hpp>
 #include <moevit/core/map_size.hpp>
 
 #include <algorithm>
@@ -83,20 +83,11 @@ struct SwinConfig {
 
   /// Final norm, mean over the places of the last map, classifier.
   constexpr VitConfig classifier_head() const {
-    const MapSize last = map(stages() - 1);
-    return {.image = last.height,
-            .patch = 1,
-            .channels = 1,
-            .dim = features(),
-            .depth = 1,
-            .heads = 1,
-            .hidden = features(),
-            .classes = classes,
-            .image_width = last.width,
-            .head = Head::mean,
-            .positions = Positions::none,
-            .activation = activation,
-            .epsilon = epsilon};
+    VitConfig head = map_classifier(map(stages() - 1), features());
+    head.classes = classes;
+    head.activation = activation;
+    head.epsilon = epsilon;
+    return head;
   }
 };
 

@@ -105,17 +105,19 @@ class Mlp {
     }
     multiply_rows(d_hidden, weights.hidden_layer, dx, arena);
   }
-  /// Adds the gradients of the weights to this object.
-  void add_gradient(ConstMatrixView x, ConstMatrixView activated, ConstMatrixView d_hidden, ConstMatrixView dy,
-                    Workspace& workspace) {
-    add_weight_gradient(x, d_hidden, hidden_layer_.gradient(), workspace);
-    add_weight_gradient(activated, dy, output_layer_.gradient(), workspace);
-  }
-  /// A share of them on the calling thread.
+  /// Adds a share of the gradients of the weights to this object, on the calling thread.
   void add_gradient(ConstMatrixView x, ConstMatrixView activated, ConstMatrixView d_hidden, ConstMatrixView dy,
                     Share share, Arena& arena) {
     add_weight_gradient(x, d_hidden, hidden_layer_.gradient(), share, arena);
     add_weight_gradient(activated, dy, output_layer_.gradient(), share, arena);
+  }
+  /// All of them on all workers.
+  void add_gradient(ConstMatrixView x, ConstMatrixView activated, ConstMatrixView d_hidden, ConstMatrixView dy,
+                    Workspace& workspace) {
+    const Index shares = workspace.workers();
+    workspace.parallel(shares, [&](Index share, Arena& arena) {
+      add_gradient(x, activated, d_hidden, dy, {share, shares}, arena);
+    });
   }
   /// Bytes that a worker needs for blocks of `block` rows, and for the gradients of `rows` rows.
   static constexpr Index backward_worker_bytes(Index block, Index rows) {

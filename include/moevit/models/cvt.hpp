@@ -4,9 +4,7 @@
 #include <moevit/layers/convolutional_attention.hpp>
 #include <moevit/layers/convolutional_embedding.hpp>
 #include <moevit/models/hierarchical.hpp>
-#include <moevit/moe/cosine_router.hpp>
-#include <moevit/moe/expert_banks.hpp>
-#include <moevit/moe/top_k_router.hpp>
+#include <moevit/moe/stage_experts.hpp>
 
 namespace moevit {
 
@@ -51,17 +49,10 @@ struct CvtFamily {
   using MlpOf = Mlp<config.stage_dim(stage), hidden, config.activation>;
 
   template <Index stage>
-  static constexpr Index expert_hidden = moe.hidden ? moe.hidden : config.hidden(stage);
-  template <Index stage>
-  using RouterOf =
-      std::conditional_t<moe.router == RouterKind::cosine, CosineRouter<config.stage_dim(stage), moe.experts>,
-                         TopKRouter<config.stage_dim(stage), moe.experts>>;
-  template <Index stage>
-  using Sparse = SparseMlp<RouterOf<stage>, Bank<MlpOf<stage, expert_hidden<stage>>>, moe>;
+  using Sparse = StageExperts<MlpOf<stage, moe.expert_hidden(config.hidden(stage))>, moe, Bank>;
 
   static ModelDescription description() {
-    const bool is_own = std::is_same_v<Bank<Mlp<1, 1>>, ExpertBank<Mlp<1, 1>>>;
-    return {.family = is_own ? ModelFamily::cvt : ModelFamily::custom, .moe = moe, .cvt = config};
+    return {.family = family_with_bank<Bank>(ModelFamily::cvt), .moe = moe, .cvt = config};
   }
 };
 

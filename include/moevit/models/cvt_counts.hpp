@@ -9,9 +9,6 @@ namespace moevit::detail {
 constexpr bool cvt_is_sparse(const ModelDescription& model, Index block) {
   return model.moe.placement.contains(block, model.cvt.blocks());
 }
-constexpr Index cvt_expert_hidden(const ModelDescription& model, Index stage) {
-  return model.moe.hidden ? model.moe.hidden : model.cvt.hidden(stage);
-}
 
 constexpr Index cvt_mlp_parameters(Index dim, Index hidden) {
   return linear_parameters(dim, hidden) + linear_parameters(hidden, dim);
@@ -34,7 +31,7 @@ constexpr Index cvt_embedding_parameters(const CvtConfig& cvt, Index stage) {
 
 constexpr Index cvt_sparse_parameters(const ModelDescription& model, Index stage, Index experts_in_use) {
   const Index dim = model.cvt.stage_dim(stage), experts = model.moe.experts;
-  return experts_in_use * cvt_mlp_parameters(dim, cvt_expert_hidden(model, stage)) +
+  return experts_in_use * cvt_mlp_parameters(dim, model.moe.expert_hidden(model.cvt.hidden(stage))) +
          (model.moe.router == RouterKind::cosine ? cosine_router_parameters(dim, experts) : dim * experts);
 }
 
@@ -91,7 +88,7 @@ constexpr double cvt_expert_multiply_adds(const ModelDescription& model, double 
       if (cvt_is_sparse(model, block)) {
         const Index tokens = cvt.map(stage).places() + cvt.class_tokens(stage);
         count += capacity_ratio * static_cast<double>(tokens * model.moe.selected * 2 * cvt.stage_dim(stage) *
-                                                      cvt_expert_hidden(model, stage));
+                                                      model.moe.expert_hidden(model.cvt.hidden(stage)));
       }
   return count;
 }

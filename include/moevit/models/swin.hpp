@@ -5,9 +5,7 @@
 #include <moevit/layers/patch_merging.hpp>
 #include <moevit/layers/window_attention.hpp>
 #include <moevit/models/hierarchical.hpp>
-#include <moevit/moe/cosine_router.hpp>
-#include <moevit/moe/expert_banks.hpp>
-#include <moevit/moe/top_k_router.hpp>
+#include <moevit/moe/stage_experts.hpp>
 
 namespace moevit {
 
@@ -63,17 +61,10 @@ struct SwinFamily {
   using MlpOf = Mlp<config.stage_dim(stage), hidden, config.activation, true, config.mlp_output_bias>;
 
   template <Index stage>
-  static constexpr Index expert_hidden = moe.hidden ? moe.hidden : config.hidden(stage);
-  template <Index stage>
-  using RouterOf =
-      std::conditional_t<moe.router == RouterKind::cosine, CosineRouter<config.stage_dim(stage), moe.experts>,
-                         TopKRouter<config.stage_dim(stage), moe.experts>>;
-  template <Index stage>
-  using Sparse = SparseMlp<RouterOf<stage>, Bank<MlpOf<stage, expert_hidden<stage>>>, moe>;
+  using Sparse = StageExperts<MlpOf<stage, moe.expert_hidden(config.hidden(stage))>, moe, Bank>;
 
   static ModelDescription description() {
-    const bool is_own = std::is_same_v<Bank<Mlp<1, 1>>, ExpertBank<Mlp<1, 1>>>;
-    return {.family = is_own ? ModelFamily::swin : ModelFamily::custom, .moe = moe, .swin = config};
+    return {.family = family_with_bank<Bank>(ModelFamily::swin), .moe = moe, .swin = config};
   }
 };
 

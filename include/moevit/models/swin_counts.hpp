@@ -10,9 +10,6 @@ namespace moevit::detail {
 constexpr bool swin_is_sparse(const ModelDescription& model, Index stage, Index block) {
   return model.moe.placement.contains(model.swin.first_block(stage) + block, model.swin.blocks());
 }
-constexpr Index swin_expert_hidden(const ModelDescription& model, Index stage) {
-  return model.moe.hidden ? model.moe.hidden : model.swin.hidden(stage);
-}
 
 constexpr Index swin_mlp_parameters(const SwinConfig& swin, Index dim, Index hidden) {
   return linear_parameters(dim, hidden) + linear_parameters(hidden, dim, swin.mlp_output_bias);
@@ -36,7 +33,7 @@ constexpr Index swin_embedding_parameters(const SwinConfig& swin, Index stage) {
 
 constexpr Index swin_sparse_parameters(const ModelDescription& model, Index stage, Index experts_in_use) {
   const Index dim = model.swin.stage_dim(stage), experts = model.moe.experts;
-  return experts_in_use * swin_mlp_parameters(model.swin, dim, swin_expert_hidden(model, stage)) +
+  return experts_in_use * swin_mlp_parameters(model.swin, dim, model.moe.expert_hidden(model.swin.hidden(stage))) +
          (model.moe.router == RouterKind::cosine ? cosine_router_parameters(dim, experts) : dim * experts);
 }
 
@@ -82,8 +79,9 @@ constexpr double swin_expert_multiply_adds(const ModelDescription& model, double
   for (Index stage = 0; stage < model.swin.stages(); ++stage)
     for (Index block = 0; block < model.swin.depth(stage); ++block)
       if (swin_is_sparse(model, stage, block))
-        count += capacity_ratio * static_cast<double>(model.swin.map(stage).places() * model.moe.selected * 2 *
-                                                      model.swin.stage_dim(stage) * swin_expert_hidden(model, stage));
+        count += capacity_ratio *
+                 static_cast<double>(model.swin.map(stage).places() * model.moe.selected * 2 *
+                                     model.swin.stage_dim(stage) * model.moe.expert_hidden(model.swin.hidden(stage)));
   return count;
 }
 

@@ -6,6 +6,9 @@
 #include <moevit/io/naming/patterns.hpp>
 #include <moevit/io/resize_positions.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <string>
@@ -65,6 +68,15 @@ struct NameRow {
   NameLayout layout = NameLayout::same;
   NameCondition condition = NameCondition::always;
 };
+
+/// The rows of several lists, one list after the other.
+template <std::size_t... sizes>
+constexpr auto joined_rows(const std::array<NameRow, sizes>&... lists) {
+  std::array<NameRow, (sizes + ...)> all{};
+  auto next = all.begin();
+  ((next = std::copy(lists.begin(), lists.end(), next)), ...);
+  return all;
+}
 
 /// One naming.
 struct NameTable {
