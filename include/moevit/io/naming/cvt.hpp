@@ -152,10 +152,8 @@ inline constexpr std::array cvt_hugging_face_rows{
 };
 
 inline constexpr std::array<std::string_view, 1> cvt_buffers{".num_batches_tracked"};
-inline constexpr std::array<std::string_view, 1> cvt_prefixes{"module."};
 inline constexpr std::array<std::string_view, 1> cvt_hugging_face_prefixes{"cvt."};
-inline constexpr NameTable cvt_names{Naming::cvt,  "cvt",      cvt_rows, PositionResampling::bicubic,
-                                     cvt_prefixes, cvt_buffers};
+inline constexpr NameTable cvt_names{Naming::cvt, "cvt", cvt_rows, PositionResampling::bicubic, {}, cvt_buffers};
 inline constexpr NameTable cvt_hugging_face_names{Naming::cvt_hugging_face,  "cvt_hugging_face",
                                                   cvt_hugging_face_rows,     PositionResampling::bicubic,
                                                   cvt_hugging_face_prefixes, cvt_buffers};
