@@ -36,6 +36,13 @@ struct Residual : Vit<config, SparseMlp<TopKRouter<20, 4>, ResidualExpertBank<Pl
                                         MoeConfig{.experts = 4, .placement = every(2), .scale_by_gate = false}>> {};
 struct LowRank : Vit<config, SparseMlp<TopKRouter<20, 4>, ResidualExpertBank<PlainMlp, 3>,
                                        MoeConfig{.experts = 4, .placement = every(2)}>> {};
+inline constexpr SwinConfig swin_config{
+    .image = 12, .patch = 2, .channels = 2, .dim = 8, .depths = {2, 2}, .heads = {1, 2}, .window = 4, .classes = 5};
+struct DenseSwin : Swin<swin_config> {};
+struct SwinMoe : Swin<swin_config, MoeConfig{.experts = 3, .selected = 2, .placement = every(2)}> {};
+struct CosineSwin
+    : Swin<swin_config, MoeConfig{.experts = 4, .selected = 1, .placement = last(2), .router = RouterKind::cosine}> {};
+struct ResidualSwin : Swin<swin_config, MoeConfig{.experts = 3, .placement = last_odd(1)}, CoreAndResiduals> {};
 /// A user's router for the whole model: an image whose first value is negative goes to expert 0, else to expert 1.
 struct SignRouter {
   static constexpr Index dim = 20;
@@ -101,6 +108,10 @@ void for_each_model(Visit visit) {
   make("low-rank residual", LowRank());
   make("own router of the model", OwnRouterOfModel());
   make("map head", MapHeadVit());
+  make("Swin", DenseSwin());
+  make("Swin, top-k", SwinMoe());
+  make("Swin, cosine router", CosineSwin());
+  make("Swin, residual", ResidualSwin());
 }
 
 /// Standard normal images for a model.

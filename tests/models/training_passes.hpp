@@ -5,7 +5,7 @@
 #include "random_values.hpp"
 #include "small_models.hpp"
 
-#include <moevit/models/backpropagation.hpp>
+#include <moevit/models/hierarchical_backpropagation.hpp>
 #include <moevit/train/parameter_runs.hpp>
 
 #include <cstring>

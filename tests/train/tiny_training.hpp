@@ -21,6 +21,11 @@ struct TinyVit : Vit<tiny> {};
 struct TinyVMoe : VMoe<tiny, MoeConfig{.experts = 4, .selected = 2, .placement = every(2)}> {};
 struct TinyMobile : MobileVMoe<tiny, MoeConfig{.experts = 2, .selected = 1, .placement = last(1)}> {};
 
+inline constexpr SwinConfig tiny_swin{
+    .image = 8, .patch = 2, .channels = 1, .dim = 8, .depths = {2, 2}, .heads = {1, 2}, .window = 2, .classes = 3};
+struct TinySwin
+    : Swin<tiny_swin, MoeConfig{.experts = 3, .selected = 2, .placement = every(2), .router = RouterKind::cosine}> {};
+
 /// Classes 0, 1, 2 in turn: a bright stripe at a place of its own, and noise.
 inline MemoryDataset striped_images(Index count) {
   std::vector<Image> images;

@@ -35,6 +35,11 @@ struct Breaker : TrainingMonitor {
 
 TEST_CASE("a run that is ended anywhere goes on to the bits of an unbroken one") {
   SECTION("V-MoE with noise, mixup, average") { check_resumes<TinyVMoe>(tiny_options({})); }
+  SECTION("Swin with cosine routers") {
+    TrainerOptions options = tiny_options({});
+    options.drop.stochastic_depth = 0.2;
+    check_resumes<TinySwin>(options);
+  }
   SECTION("dense, SGD, without average") {
     TrainerOptions options = tiny_options({});
     options.averaging.reset();
@@ -65,7 +70,7 @@ TEST_CASE("training learns: loss falls, validation images are recognised") {
     CHECK(history.training.front().loss == Approx(std::log(3.)).epsilon(0.15));
     CHECK(history.training.back().loss < 0.5 * history.training.front().loss);
     if (name == "mobile") CHECK(history.training.back().router < 0.5 * history.training.front().router);
-    if (name == "vmoe") CHECK(history.training.back().auxiliary > 0);
+    if (name == "vmoe" || name == "swin") CHECK(history.training.back().auxiliary > 0);
     CHECK(history.evaluations.size() == 3);
     const std::string curves = bytes_of(folder / name / "curves.svg");
     CHECK(curves.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
@@ -79,6 +84,7 @@ TEST_CASE("training learns: loss falls, validation images are recognised") {
   learns(std::type_identity<TinyVit>{}, "vit");
   learns(std::type_identity<TinyVMoe>{}, "vmoe");
   learns(std::type_identity<TinyMobile>{}, "mobile");
+  learns(std::type_identity<TinySwin>{}, "swin");
 }
 
 TEST_CASE("the best weights are a file of their own, and patience ends a run") {

@@ -28,7 +28,9 @@ struct LoadOptions {
   /// Our parameters that keep their values, e.g. "head*" for another number of classes. Tensors of the file that would
   /// have filled them may stay unused.
   std::vector<std::string> keep = {};
-  bool resize_positions = false;  ///< learned positions of another grid are resized as the naming's library does
+  /// Learned positions of another grid, and biases by relative position of another window, are resized as the naming's
+  /// library and Swin's authors do.
+  bool resize_positions = false;
   std::optional<PositionResampling> resampling = {};  ///< instead of the library's way
   bool allow_trailing_bytes = false;                  ///< after the last tensor of a safetensors file
   bool reject_nonfinite = true;                       ///< NaN and infinite weights are errors
@@ -166,20 +168,32 @@ class ParameterLoader {
     const Shape& found = assignment.tensor->shape;
     std::string problem = "tensor '" + assignment.tensor->name + "': expected " + to_string(expected) + ", found " +
                           to_string(found) + for_ours(*assignment.parameter, assignment.slice);
-    const bool other_grid = assignment.parameter->name == "position_embedding" && found.size() == expected.size() &&
-                            found.back() == expected.back() && element_count(found) > 0;
-    const auto from = other_grid ? source_grid(found[found.size() - 2], saved) : std::nullopt;
+    const bool is_relative = assignment.parameter->name.ends_with("relative_position_bias");
+    const bool other_grid = (is_relative || assignment.parameter->name == "position_embedding") &&
+                            found.size() == expected.size() && found.back() == expected.back() &&
+                            element_count(found) > 0;
+    const auto from = !other_grid   ? std::nullopt
+                      : is_relative ? square_grid(found[0])
+                                    : source_grid(found[found.size() - 2], saved);
     if (from && options_.resize_positions) {
       const VitConfig& vit = description_.vit;
-      const PositionGrid to{vit.grid_rows(), vit.grid_columns(), vit.has_class_token()};
+      const PositionGrid to = is_relative ? square_grid(expected[0]).value()
+                                          : PositionGrid{vit.grid_rows(), vit.grid_columns(), vit.has_class_token()};
       assignment.resized = assignment.parameter->values();
-      resize_positions(options_.resampling.value_or(named_.table->resampling), file_.floats(assignment.tensor->name),
-                       *from, assignment.resized, to, found.back());
+      resize_positions(
+          options_.resampling.value_or(is_relative ? PositionResampling::bicubic : named_.table->resampling),
+          file_.floats(assignment.tensor->name), *from, assignment.resized, to, found.back());
       return true;
     }
     if (from) problem += "; a table for another grid: resize_positions of LoadOptions resizes it";
     unfit_.push_back(std::move(problem));
     return false;
+  }
+
+  /// The differences of two places of a window, 2 window - 1 each way.
+  static std::optional<PositionGrid> square_grid(Index differences) {
+    const auto side = static_cast<Index>(std::lround(std::sqrt(static_cast<double>(differences))));
+    return side * side == differences && side % 2 == 1 ? std::optional(PositionGrid{side, side, false}) : std::nullopt;
   }
 
   /// The grid of a table of `tokens` rows: the saved one, else a square, with a class token if only that makes it one.

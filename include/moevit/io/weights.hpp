@@ -53,8 +53,8 @@ inline void refuse_zip(const std::filesystem::path& path) {
          "moevit::load(model, moevit::read_npz(path)). A PyTorch file: convert it to safetensors first.");
 }
 
-/// Refuses a file of ours that was saved from another configuration. Only the size of the image may differ, when
-/// positions are to be resized.
+/// Refuses a file of ours that was saved from another configuration. Only the size of the image and of Swin's
+/// windows may differ, when positions are to be resized.
 inline void check_configuration(const ModelDescription& model, ModelDescription saved, const TensorFile& file,
                                 const LoadOptions& options) {
   if (options.resize_positions) {
@@ -62,6 +62,7 @@ inline void check_configuration(const ModelDescription& model, ModelDescription 
     saved.vit.image_width = model.vit.image_width;
     saved.swin.image = model.swin.image;
     saved.swin.image_width = model.swin.image_width;
+    saved.swin.window = model.swin.window;
   }
   for (const std::string& kept : options.keep)
     if (kept.starts_with("head")) saved.vit.classes = model.vit.classes, saved.swin.classes = model.swin.classes;

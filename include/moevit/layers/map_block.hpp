@@ -5,6 +5,7 @@
 #include <moevit/layers/dense_mlp.hpp>
 
 #include <algorithm>
+#include <concepts>
 
 namespace moevit {
 

@@ -5,6 +5,7 @@
 #include <moevit/core/map_size.hpp>
 #include <moevit/simd/rows.hpp>
 
+#include <algorithm>
 #include <array>
 
 namespace moevit {

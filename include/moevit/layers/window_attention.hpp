@@ -6,6 +6,7 @@
 #include <moevit/layers/masks.hpp>
 #include <moevit/layers/relative_positions.hpp>
 #include <moevit/layers/window_grid.hpp>
+#include <moevit/layers/window_rows.hpp>
 
 #include <cmath>
 
@@ -157,7 +158,7 @@ class WindowAttention {
   }
 
  private:
-  static constexpr Index bias_bytes = arena_bytes<float>(area * bias_stride);
+  static constexpr Index bias_bytes = arena_bytes<float>(area * bias_stride) + window_mask_bytes(area);
   static constexpr Index biases_bytes = arena_bytes<float>(heads * area * bias_stride);
   static constexpr Index sums_bytes(Index windows) {
     return arena_bytes<float>(ceil_div(windows, windows_per_sum) * heads * Positions::differences);
@@ -176,12 +177,6 @@ class WindowAttention {
     else
       norm.forward_row(x.row_data(row / grid.rows() * grid.map().places() + place), out, config.epsilon);
   }
-  /// The row in window order of a row in map order.
-  static Index window_row(const WindowGrid& grid, Index row) {
-    const Index places = grid.map().places();
-    return row / places * grid.rows() + grid.row_of(row % places);
-  }
-
   template <class Norm>
   void project(const Norm& norm, ConstMatrixView x, const WindowGrid& grid, MatrixView projected,
                Workspace& workspace) const {
@@ -203,19 +198,12 @@ class WindowAttention {
                Workspace& workspace, Then then) const {
     workspace.parallel_rows(result.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
       const simd::RowTiles tiles = output_.take_input(count, arena);
-      simd::fill_tiles(tiles, [&](Index row) { return mixed.row_data(window_row(grid, first + row)); });
+      simd::fill_tiles(tiles, [&](Index row) { return mixed.row_data(grid.row_of_map(first + row)); });
       const MatrixView target = result.rows_of(first, count);
       simd::Epilogue own = epilogue;
       if (own.residual) own.residual += first * own.residual_stride;
       output_.forward(tiles, simd::RowsOut{target.data(), target.stride()}, own);
       then(first, count);
-    });
-  }
-
-  static void to_map_order(ConstMatrixView x, const WindowGrid& grid, MatrixView y, Workspace& workspace) {
-    workspace.parallel_rows(y.rows(), block_rows, [&](Index first, Index count, Arena&) {
-      for (Index row = first; row < first + count; ++row)
-        std::copy_n(x.row_data(window_row(grid, row)), x.cols(), y.row_data(row));
     });
   }
 
@@ -236,12 +224,7 @@ class WindowAttention {
     const float masked = -100.f / head_factor();
     float* own = arena.take<float>(area * bias_stride);
     std::copy_n(plain, area * bias_stride, own);
-    std::array<Index, static_cast<std::size_t>(area)> parts;
-    for (Index place = 0; place < area; ++place) parts[static_cast<std::size_t>(place)] = grid.part_of(window, place);
-    for (Index query = 0; query < area; ++query)
-      for (Index key = 0; key < area; ++key)
-        if (parts[static_cast<std::size_t>(query)] != parts[static_cast<std::size_t>(key)])
-          own[query * bias_stride + key] += masked;
+    add_window_mask(grid, window, masked, {own, area, area, bias_stride}, arena);
     return own;
   }
 

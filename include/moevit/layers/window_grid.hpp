@@ -35,6 +35,9 @@ class WindowGrid {
     return window * area() + y % window_ * window_ + x % window_;
   }
 
+  /// The same of a row of many maps, one behind the other in both orders.
+  constexpr Index row_of_map(Index row) const { return row / map_.places() * rows() + row_of(row % map_.places()); }
+
   /// Whether some places of a window were not neighbours before the roll.
   constexpr bool is_mixed(Index window) const {
     const MapSize first = corner(window);

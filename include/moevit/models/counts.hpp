@@ -2,14 +2,12 @@
 #pragma once
 
 #include <moevit/core/description.hpp>
+#include <moevit/models/layer_counts.hpp>
+#include <moevit/models/swin_counts.hpp>
 
 namespace moevit {
 
 namespace detail {
-
-constexpr Index linear_parameters(Index inputs, Index outputs, bool bias = true) {
-  return inputs * outputs + (bias ? outputs : 0);
-}
 
 constexpr Index mlp_parameters(const VitConfig& vit, Index hidden) {
   return linear_parameters(vit.dim, hidden, vit.mlp_bias) + linear_parameters(hidden, vit.dim, vit.mlp_bias);
@@ -34,11 +32,6 @@ constexpr Index common_parameters(const VitConfig& vit) {
   return count + (vit.classes ? linear_parameters(vit.features(), vit.classes) : 0);
 }
 
-/// Projection, one direction per expert, temperature.
-constexpr Index cosine_router_parameters(Index dim, Index experts) {
-  return linear_parameters(dim, cosine_router_width) + cosine_router_width * experts + 1;
-}
-
 constexpr Index router_parameters(const ModelDescription& model, Index sparse) {
   const Index dim = model.vit.dim, experts = model.moe.experts;
   if (model.family == ModelFamily::mobile_vmoe) return sparse ? linear_parameters(dim, experts) : 0;
@@ -54,6 +47,7 @@ constexpr Index sparse_block_count(const ModelDescription& model) {
 
 /// Parameters when every sparse block has `experts_in_use` experts.
 constexpr Index parameters_with(const ModelDescription& model, Index experts_in_use) {
+  if (model.is_swin()) return swin_parameters_with(model, experts_in_use);
   const Index sparse = sparse_block_count(model);
   return common_parameters(model.vit) + (model.vit.depth - sparse) * mlp_parameters(model.vit, model.vit.hidden) +
          sparse * experts_in_use * mlp_parameters(model.vit, model.moe.expert_hidden(model.vit)) +
@@ -76,12 +70,15 @@ constexpr double expert_rows_per_image(const ModelDescription& model, double cap
 }
 
 constexpr double expert_multiply_adds(const ModelDescription& model, double capacity_ratio) {
+  if (model.is_swin()) return swin_expert_multiply_adds(model, capacity_ratio);
   const double row = static_cast<double>(2 * model.vit.dim * model.moe.expert_hidden(model.vit));
   return static_cast<double>(sparse_block_count(model)) * expert_rows_per_image(model, capacity_ratio) * row;
 }
 
-/// One image through everything but MLPs and experts: embedding, attention, routers, head.
+/// One image through everything but MLPs and experts: embedding, attention, routers, head; of a Swin transformer also
+/// through its MLPs.
 constexpr Index common_multiply_adds(const ModelDescription& model) {
+  if (model.is_swin()) return swin_common_multiply_adds(model);
   const VitConfig& vit = model.vit;
   const Index tokens = vit.tokens(), width = vit.attention_width(), sparse = sparse_block_count(model);
   Index count = vit.patches() * vit.patch_values() * vit.dim;
@@ -116,8 +113,9 @@ constexpr Index active_parameters(const ModelDescription& model) {
 /// ratio * tokens, as V-MoE's tables do; ratio 1 is one slot per choice. Before rounding of the capacity. Ensembles:
 /// from the first sparse block on every member counts.
 constexpr double multiply_adds(const ModelDescription& model, double capacity_ratio = 1.0) {
-  const double mlps = static_cast<double>((model.vit.depth - detail::sparse_block_count(model)) * model.vit.tokens() *
-                                          2 * model.vit.dim * model.vit.hidden);
+  const double mlps = model.is_swin() ? 0.
+                                      : static_cast<double>((model.vit.depth - detail::sparse_block_count(model)) *
+                                                            model.vit.tokens() * 2 * model.vit.dim * model.vit.hidden);
   return static_cast<double>(detail::common_multiply_adds(model)) + mlps +
          detail::expert_multiply_adds(model, capacity_ratio);
 }

@@ -104,16 +104,22 @@ class HierarchicalTransformer {
   /// Weights are zero, norms 1, until they are loaded or initialised.
   HierarchicalTransformer() = default;
 
-  /// Bytes of scratch for up to `images` images of this size with these options.
+  /// Bytes of scratch for up to `images` images of this size with these options; the worst case reaches it.
   static constexpr ScratchBytes scratch(const RoutingOptions& options, Index images, MapSize image) {
     const MapSizes sizes = map_sizes(image);
-    ScratchBytes parts;
-    if constexpr (Family::has_head)
-      if (image == config.image_size()) parts = ClassifierHead<Family::head>::scratch(images);
+    ScratchBytes bytes;
+    Index streams = 0;  // of the stages so far
+    const auto add = [&](ScratchBytes part) {
+      bytes = one_after_the_other(bytes, {streams + part.shared, part.per_worker});
+    };
     each_stage([&](auto stage) {
-      parts = one_after_the_other(parts, StageType<stage>::scratch(options, images, sizes[place<stage>]));
+      using Type = StageType<stage>;
+      streams += arena_bytes<float>(images * Type::tokens(sizes[place<stage> + 1]) * Type::dim);
+      add(Type::scratch(options, images, sizes[place<stage>]));
     });
-    return {streams_bytes(images, sizes) + parts.shared, parts.per_worker};
+    if constexpr (Family::has_head)
+      if (image == config.image_size()) add(HeadType::scratch(images));
+    return bytes;
   }
   /// The same for images of the configured size and the model's own options, all workers together.
   static constexpr Index scratch_bytes(Index images, Index threads) {
@@ -171,15 +177,6 @@ class HierarchicalTransformer {
   void set_class_names(std::vector<std::string> names) { class_names_ = std::move(names); }
 
  private:
-  static constexpr Index streams_bytes(Index images, const MapSizes& sizes) {
-    Index bytes = 0;
-    each_stage([&](auto stage) {
-      using Type = StageType<stage>;
-      bytes += arena_bytes<float>(images * Type::tokens(sizes[place<stage> + 1]) * Type::dim);
-    });
-    return bytes;
-  }
-
   /// What is reserved for: the model's own options, and k where it is given.
   static constexpr RoutingOptions reserved_routing(Index selected) {
     RoutingOptions reserved = routing_options(moe);

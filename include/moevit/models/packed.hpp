@@ -79,7 +79,7 @@ class Packed {
  public:
   using NetType = Net;
   using PolicyType = Policy;
-  static constexpr VitConfig config = Net::config;
+  static constexpr auto config = Net::config;
   static constexpr MoeConfig moe = Net::moe;
   static constexpr Index outputs_per_image = Net::outputs_per_image;
 

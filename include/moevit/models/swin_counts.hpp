@@ -1,11 +1,18 @@
-/// Parameters of a Swin transformer, computed from its numbers alone.
+/// Parameters and multiply-adds of a Swin transformer, computed from its numbers alone; models/counts.hpp asks for
+/// them.
 #pragma once
 
-#include <moevit/models/counts.hpp>
+#include <moevit/core/description.hpp>
+#include <moevit/models/layer_counts.hpp>
 
-namespace moevit {
+namespace moevit::detail {
 
-namespace detail {
+constexpr bool swin_is_sparse(const ModelDescription& model, Index stage, Index block) {
+  return model.moe.placement.contains(model.swin.first_block(stage) + block, model.swin.blocks());
+}
+constexpr Index swin_expert_hidden(const ModelDescription& model, Index stage) {
+  return model.moe.hidden ? model.moe.hidden : model.swin.hidden(stage);
+}
 
 constexpr Index swin_mlp_parameters(const SwinConfig& swin, Index dim, Index hidden) {
   return linear_parameters(dim, hidden) + linear_parameters(hidden, dim, swin.mlp_output_bias);
@@ -29,37 +36,55 @@ constexpr Index swin_embedding_parameters(const SwinConfig& swin, Index stage) {
 
 constexpr Index swin_sparse_parameters(const ModelDescription& model, Index stage, Index experts_in_use) {
   const Index dim = model.swin.stage_dim(stage), experts = model.moe.experts;
-  const Index hidden = model.moe.hidden ? model.moe.hidden : model.swin.hidden(stage);
-  return experts_in_use * swin_mlp_parameters(model.swin, dim, hidden) +
+  return experts_in_use * swin_mlp_parameters(model.swin, dim, swin_expert_hidden(model, stage)) +
          (model.moe.router == RouterKind::cosine ? cosine_router_parameters(dim, experts) : dim * experts);
 }
 
-}  // namespace detail
-
-/// Parameters of a Swin transformer when every sparse block has `experts_in_use` experts.
+/// Parameters when every sparse block has `experts_in_use` experts.
 constexpr Index swin_parameters_with(const ModelDescription& model, Index experts_in_use) {
   const SwinConfig& swin = model.swin;
   Index count = 0;
   for (Index stage = 0; stage < swin.stages(); ++stage) {
-    const Index dim = swin.stage_dim(stage);
-    count += detail::swin_embedding_parameters(swin, stage);
-    for (Index block = 0; block < swin.depth(stage); ++block) {
-      count += detail::swin_attention_parameters(swin, stage);
-      count += model.moe.placement.contains(swin.first_block(stage) + block, swin.blocks())
-                   ? detail::swin_sparse_parameters(model, stage, experts_in_use)
-                   : detail::swin_mlp_parameters(swin, dim, swin.hidden(stage));
-    }
+    count += swin_embedding_parameters(swin, stage);
+    for (Index block = 0; block < swin.depth(stage); ++block)
+      count +=
+          swin_attention_parameters(swin, stage) +
+          (swin_is_sparse(model, stage, block) ? swin_sparse_parameters(model, stage, experts_in_use)
+                                               : swin_mlp_parameters(swin, swin.stage_dim(stage), swin.hidden(stage)));
   }
   if (swin.has_output_norms()) return count;
-  return count + 2 * swin.features() + (swin.classes ? detail::linear_parameters(swin.features(), swin.classes) : 0);
+  return count + 2 * swin.features() + (swin.classes ? linear_parameters(swin.features(), swin.classes) : 0);
 }
 
-/// All parameters, and those that one token's way uses.
-constexpr Index swin_parameter_count(const ModelDescription& model) {
-  return swin_parameters_with(model, model.moe.experts);
-}
-constexpr Index swin_active_parameters(const ModelDescription& model) {
-  return swin_parameters_with(model, model.moe.selected);
+/// One image of the configured size through everything but experts; windows count with their padding.
+constexpr Index swin_common_multiply_adds(const ModelDescription& model) {
+  const SwinConfig& swin = model.swin;
+  Index count = 0;
+  for (Index stage = 0; stage < swin.stages(); ++stage) {
+    const Index dim = swin.stage_dim(stage), window = swin.stage_window(stage), places = swin.map(stage).places();
+    const Index padded = round_up(swin.map(stage).height, window) * round_up(swin.map(stage).width, window);
+    count += places * dim * (stage > 0 ? 2 * dim : swin.patch * swin.patch * swin.channels);
+    for (Index block = 0; block < swin.depth(stage); ++block) {
+      count += padded * 3 * dim * dim + 2 * padded * window * window * dim + places * dim * dim;
+      if (!swin_is_sparse(model, stage, block))
+        count += places * 2 * dim * swin.hidden(stage);
+      else if (model.moe.router == RouterKind::cosine)
+        count += places * cosine_router_width * (dim + model.moe.experts);
+      else
+        count += places * dim * model.moe.experts;
+    }
+  }
+  return count + (swin.has_output_norms() ? 0 : swin.features() * swin.classes);
 }
 
-}  // namespace moevit
+constexpr double swin_expert_multiply_adds(const ModelDescription& model, double capacity_ratio) {
+  double count = 0;
+  for (Index stage = 0; stage < model.swin.stages(); ++stage)
+    for (Index block = 0; block < model.swin.depth(stage); ++block)
+      if (swin_is_sparse(model, stage, block))
+        count += capacity_ratio * static_cast<double>(model.swin.map(stage).places() * model.moe.selected * 2 *
+                                                      model.swin.stage_dim(stage) * swin_expert_hidden(model, stage));
+  return count;
+}
+
+}  // namespace moevit::detail

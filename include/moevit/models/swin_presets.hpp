@@ -4,7 +4,6 @@
 
 #include <moevit/models/presets.hpp>
 #include <moevit/models/swin.hpp>
-#include <moevit/models/swin_counts.hpp>
 
 namespace moevit {
 

@@ -29,7 +29,7 @@ enum class ExpertStart : unsigned char {
 struct InitialiseOptions {
   std::uint64_t seed = 1;
   ExpertStart experts = ExpertStart::different;
-  double position_deviation = 0.02;
+  double position_deviation = 0.02;  ///< of learned positions and biases by relative position
   bool zero_head = true;  ///< of the last classifier: every class is equally likely at first
 };
 
@@ -86,6 +86,12 @@ inline void draw_parameter(const Parameter& parameter, const InitialiseOptions& 
     fill_lecun(static_cast<double>(parameter.shape.front()), random, values);
   } else if (last == "position_embedding") {
     fill_normal(options.position_deviation, random, values);
+  } else if (last == "relative_position_bias") {
+    fill_normal(options.position_deviation, random, values);
+  } else if (last == "similarity") {  // directions of a cosine router, as Tutel draws them
+    fill_normal(0.01, random, values);
+  } else if (last == "temperature") {  // of a cosine router: log(1 / 0.5)
+    std::fill(values.begin(), values.end(), std::log(2.f));
   } else if (last == "probe") {
     fill_glorot({1., static_cast<double>(values.size())}, random, values);
   } else if (last == "kernel" && !(options.zero_head && name == "head.kernel")) {

@@ -164,8 +164,7 @@ inline constexpr std::array swin_hugging_face_rows{
 inline constexpr std::array<std::string_view, 3> swin_buffers{".relative_position_index", ".attn_mask",
                                                               ".relative_coords_table"};
 inline constexpr std::array<std::string_view, 1> swin_hugging_face_prefixes{"swin."};
-inline constexpr NameTable swin_names{Naming::swin,  "swin",      swin_rows, PositionResampling::bicubic,
-                                      swin_prefixes, swin_buffers};
+inline constexpr NameTable swin_names{Naming::swin, "swin", swin_rows, PositionResampling::bicubic, {}, swin_buffers};
 inline constexpr NameTable swin_timm_names{Naming::swin_timm,           "swin_timm", swin_timm_rows,
                                            PositionResampling::bicubic, {},          swin_buffers};
 inline constexpr NameTable swin_hugging_face_names{Naming::swin_hugging_face,  "swin_hugging_face",
