@@ -34,8 +34,9 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias, has_output_bias
  public:
   using CoreType = Core;
   static constexpr Index dim = dim_;
-  /// Kernels are added up once for each block, so a block of rows whose sums are made is as high as blocks get.
-  static constexpr Index block_rows = rank == full_rank ? std::max(Core::block_rows, Index{112}) : Core::block_rows;
+  /// What a block costs beside its multiply-adds, sums of kernels and products of few columns, it costs once: so blocks
+  /// are as high as they get.
+  static constexpr Index block_rows = std::max(Core::block_rows, Index{112});
 
   explicit ResidualExpertBank(Index experts) : residuals_(static_cast<std::size_t>(experts)) {}
 
