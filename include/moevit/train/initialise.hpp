@@ -30,7 +30,7 @@ struct InitialiseOptions {
   std::uint64_t seed = 1;
   ExpertStart experts = ExpertStart::different;
   double position_deviation = 0.02;  ///< of learned positions and biases by relative position
-  bool zero_head = true;  ///< of the last classifier: every class is equally likely at first
+  bool zero_head = true;             ///< of the last classifier: every class is equally likely at first
 };
 
 namespace detail {
