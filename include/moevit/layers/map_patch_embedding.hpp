@@ -27,11 +27,14 @@ class MapPatchEmbedding {
   static constexpr Index dim = config.dim;
   static constexpr Index values = config.patch * config.patch * config.channels;
   static constexpr Index block_rows = 112;
-  static constexpr bool has_positions = config.positions.places() > 0;
+  // Copies, as clang 14 goes wrong where a parameter that has a class among its members is used at run time.
+  static constexpr float epsilon = config.epsilon;
+  static constexpr MapSize table = config.positions;
+  static constexpr bool has_positions = table.places() > 0;
   using Projection = Linear<values, dim>;
 
  public:
-  MapPatchEmbedding() : positions_(config.positions.places() * dim) {}
+  MapPatchEmbedding() : positions_(table.places() * dim) {}
 
   static constexpr Index input_width = config.channels;
   static constexpr Index output_width = dim;
@@ -51,7 +54,7 @@ class MapPatchEmbedding {
       const MatrixView target = y.rows_of(first, count);
       project(x, image, first, target, arena);
       for (Index row = 0; row < count; ++row) {
-        if constexpr (config.norm) norm_.forward_row(target.row_data(row), target.row_data(row), config.epsilon);
+        if constexpr (config.norm) norm_.forward_row(target.row_data(row), target.row_data(row), epsilon);
         if constexpr (has_positions)
           simd::add_scaled_row(1.f, positions + (first + row) % places * dim, dim, target.row_data(row));
       }
@@ -97,32 +100,29 @@ class MapPatchEmbedding {
     if constexpr (config.norm) LayerNorm<dim>::each_parameter(self.norm_, join_name(prefix, "norm"), visit);
     if constexpr (has_positions)
       visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "position_embedding"), self.positions_.data(),
-                                                  {config.positions.height, config.positions.width, dim},
-                                                  Role::embedding));
+                                                  {table.height, table.width, dim}, Role::embedding));
   }
 
  private:
   static constexpr Index positions_bytes(MapSize image) {
-    return has_positions && result_size(image) != config.positions
-               ? arena_bytes<float>(result_size(image).places() * dim)
-               : 0;
+    return has_positions && result_size(image) != table ? arena_bytes<float>(result_size(image).places() * dim) : 0;
   }
   /// The positions of a map: the table, or the table resampled in scratch.
   const float* take_positions(MapSize map, Arena& arena) const {
-    if (!has_positions || map == config.positions) return positions_.data();
+    if (!has_positions || map == table) return positions_.data();
     float* resampled = arena.take<float>(map.places() * dim);
-    resample_table(positions_.data(), config.positions, map, dim, resampled);
+    resample_table(positions_.data(), table, map, dim, resampled);
     return resampled;
   }
   /// Adds the sum of dy over the images, taken back to the table's size.
   void add_position_gradient(ConstMatrixView dy, MapSize map, Index images, Arena& arena) {
     const Arena::Scope scope(arena);
-    const bool resampled = map != config.positions;
+    const bool resampled = map != table;
     float* sums = resampled ? arena.take<float>(map.places() * dim) : positions_.data();
     if (resampled) std::fill_n(sums, map.places() * dim, 0.f);
     for (Index row = 0; row < images * map.places(); ++row)  // one image after the other, so that the sum has one order
       simd::add_scaled_row(1.f, dy.row_data(row), dim, sums + row % map.places() * dim);
-    if (resampled) add_resample_gradient(sums, config.positions, map, dim, positions_.data());
+    if (resampled) add_resample_gradient(sums, table, map, dim, positions_.data());
   }
 
   /// d = gradient of patches W + b.
@@ -138,7 +138,7 @@ class MapPatchEmbedding {
         projection_.forward(patches.rows_of(first, count), projected.rows_of(first, count), arena);
         std::fill_n(d.row_data(first), count * dim, 0.f);
       });
-      norm_.backward(projected, dy, grads.norm_, d, config.epsilon, workspace);
+      norm_.backward(projected, dy, grads.norm_, d, epsilon, workspace);
     }
   }
 
