@@ -43,12 +43,12 @@ struct LayerRows {
 };
 
 /// A sparse layer of `RouterType::dim` x `inner` experts on a batch of images.
-template <class RouterType, Index inner>
+template <class RouterType, Index inner, template <class> class BankOf = ExpertBank>
 struct SparseLayer {
   static constexpr Index width = RouterType::dim, experts = RouterType::experts;
   static constexpr bool per_image = RouterType::scope == RouterScope::model;
   using MlpType = Mlp<width, inner>;
-  using Sparse = SparseMlp<RouterType, ExpertBank<MlpType>>;
+  using Sparse = SparseMlp<RouterType, BankOf<MlpType>>;
 
   LayerRows size;
   RouterType image_router;  // used where the router stands outside the layer

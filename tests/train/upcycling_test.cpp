@@ -5,6 +5,7 @@
 #include "random_values.hpp"
 #include "train/tiny_training.hpp"
 
+#include <moevit/moe/residual_expert_bank.hpp>
 #include <moevit/train/upcycling.hpp>
 
 #include <algorithm>
@@ -24,6 +25,11 @@ struct MobileWeightOne
     : MobileVMoe<tiny, MoeConfig{.experts = 2, .selected = 1, .placement = last(2), .scale_by_gate = false}> {};
 struct MobileTop2
     : MobileVMoe<tiny, MoeConfig{.experts = 3, .selected = 2, .placement = last(1), .renormalise = true}> {};
+
+template <Index rank>
+struct WithCore
+    : Vit<tiny, SparseMlp<TopKRouter<8, 4>, ResidualExpertBank<ConfiguredMlp<tiny>, rank>,
+                          MoeConfig{.experts = 4, .selected = 1, .placement = every(2), .scale_by_gate = false}>> {};
 
 template <class Net>
 std::vector<float> outputs_of(const Net& net, Index images) {
@@ -205,4 +211,101 @@ TEST_CASE("optimiser states that do not fit are refused") {
   CHECK(contains(error_of([&] { trainer.start_optimizer(state); }), "expected a tensor adam.first.head.bias"));
   trainer.run();
   CHECK(contains(error_of([&] { trainer.start_optimizer(trainer.optimizer_state()); }), "before the run begins"));
+}
+
+TEST_CASE("experts with a core get the MLP as their core, and residuals of zero or of a wanted size") {
+  const TinyVit dense = trained_vit();
+  const auto source = values_of(dense);
+  WithCore<full_rank> whole;
+  WithCore<2> factors;
+  initialise(whole.parameters(), {.seed = 2});
+  initialise(factors.parameters(), {.seed = 2});
+  const auto before = values_of(whole);
+  const std::string experts = "blocks.1.moe.experts.", mlp = "blocks.1.mlp.";
+  upcycle(dense, whole);
+  const auto found = values_of(whole);
+  for (const std::string part : {"hidden.kernel", "hidden.bias", "output.kernel", "output.bias"}) {
+    CHECK(found.at(experts + "core." + part) == source.at(mlp + part));
+    CHECK(found.at(experts + "residual." + part) == std::vector<float>(4 * source.at(mlp + part).size(), 0.f));
+  }
+  CHECK(found.at("blocks.1.moe.router.kernel") == before.at("blocks.1.moe.router.kernel"));
+
+  upcycle(dense, factors);
+  const auto zero = values_of(factors);
+  CHECK(zero.at(experts + "residual.hidden.right.kernel") == std::vector<float>(4 * 2 * 16, 0.f));
+  CHECK(zero.at(experts + "residual.hidden.left.kernel") != std::vector<float>(4 * 8 * 2, 0.f));
+
+  const auto deviation = [](const std::vector<float>& values) {
+    double sum = 0;
+    for (const float value : values) sum += double{value} * double{value};
+    return std::sqrt(sum / static_cast<double>(values.size()));
+  };
+  upcycle(dense, whole, {.residual_deviation = 0.01});
+  CHECK(deviation(values_of(whole).at(experts + "residual.hidden.kernel")) == Approx(0.01).epsilon(0.1));
+  upcycle(dense, factors, {.residual_deviation = 0.01});
+  const auto noisy = values_of(factors);
+  const std::vector<float>&left = noisy.at(experts + "residual.output.left.kernel"),
+        &right = noisy.at(experts + "residual.output.right.kernel");
+  CHECK(deviation(left) * deviation(right) * std::sqrt(2.) == Approx(0.01).epsilon(0.3));
+  CHECK(error_of([&] { upcycle(dense, whole, {.residual_deviation = -1}); }) ==
+        "upcycling: expected a deviation of residuals from 0 up, found -1");
+}
+
+TEST_CASE("the optimiser's state goes to cores, and residuals begin without one") {
+  const TemporaryFolder folder;
+  TrainerOptions options = dense_options(folder / "dense");
+  train<TinyVit>(images(), options);
+  const OptimizerState dense = read_optimizer_state(folder / "dense" / "checkpoint.safetensors");
+  WithCore<full_rank> sparse;
+  options.folder = folder / "sparse";
+  Trainer trainer(sparse, {images(), validation_split(images())}, options);
+  const OptimizerState state = upcycled(dense, trainer.optimizer_state());
+  CHECK(state.tensors.at("adam.second.blocks.1.moe.experts.core.hidden.kernel") ==
+        dense.tensors.at("adam.second.blocks.1.mlp.hidden.kernel"));
+  CHECK(state.tensors.at("adam.first.blocks.1.moe.experts.residual.hidden.kernel") ==
+        std::vector<float>(4 * 8 * 16, 0.f));
+}
+
+TEST_CASE("cores, or everything but what was added, can be frozen, and a run goes on to the same bits") {
+  const TinyVit dense = trained_vit();
+  const auto source = values_of(dense);
+  const TemporaryFolder folder;
+  const auto start = [&](WithCore<2>& sparse) {
+    initialise(sparse.parameters(), {.seed = 2});
+    upcycle(dense, sparse);
+  };
+  for (const TrainedPart part : {TrainedPart::all_but_cores, TrainedPart::added}) {
+    TrainerOptions options = tiny_options(folder / std::to_string(static_cast<int>(part)));
+    options.optimizer.trains = part;
+    options.router.aligned_gradients = true;
+    WithCore<2> sparse;
+    start(sparse);
+    const auto before = values_of(sparse);
+    Trainer trainer(sparse, {images(), validation_split(images())}, options);
+    for (const auto& [name, values] : trainer.optimizer_state().tensors) CHECK_FALSE(contains(name, ".core."));
+    trainer.run();
+    int moved = 0, kept = 0;
+    for (const auto& [name, values] : values_of(sparse)) {
+      const bool is_added = contains(name, ".residual.") || contains(name, ".router.") || name.starts_with("head.");
+      const bool is_trained = part == TrainedPart::added ? is_added : !contains(name, ".core.");
+      CAPTURE(name);
+      CHECK((values == before.at(name)) == !is_trained);
+      ++(is_trained ? moved : kept);
+    }
+    CHECK((moved > 0 && kept > 0));
+
+    TrainerOptions broken = options;
+    broken.folder = folder / "broken" / std::to_string(static_cast<int>(part));
+    for (const Index last : {13, 0}) {
+      WithCore<2> again;
+      start(again);
+      Trainer other(again, {images(), validation_split(images())}, broken);
+      KillAt killer(last);
+      if (last)
+        CHECK_THROWS_AS(other.run(killer), Killed);
+      else
+        other.run(killer);
+    }
+    for (const char* name : files) CHECK(bytes_of(options.folder / name) == bytes_of(broken.folder / name));
+  }
 }

@@ -4,6 +4,7 @@
 #include <moevit/layers/linear.hpp>
 #include <moevit/simd/row_gradients.hpp>
 #include <moevit/simd/rows.hpp>
+#include <moevit/simd/summed_gemm.hpp>
 
 namespace moevit {
 
@@ -13,7 +14,30 @@ inline constexpr Index full_rank = 0;
 /// The residual of one kernel, inputs x outputs: whole, or the product of two factors of `rank`.
 template <Index inputs, Index outputs, Index rank>
 class KernelResidual {
+  static_assert(rank > 0, "KernelResidual: the rank must be positive");
+
  public:
+  /// Bytes of scratch of multiply() for `rows` rows.
+  static constexpr Index scratch_bytes(Index rows) { return tiles_bytes(rows, rank) + arena_bytes<float>(rows * 32); }
+
+  /// y = epilogue(x (core + left right)), as x core + (x left) right: per row rank * (inputs + outputs) multiply-adds
+  /// more than the core takes. A panel at a time, so that the second term never leaves the L1 cache.
+  template <class Out>
+  void multiply(const simd::RowTiles& x, const simd::PackedView& core, const simd::Epilogue& epilogue, const Out& y,
+                Arena& arena) const {
+    const Arena::Scope scope(arena);
+    const simd::PackedView left = left_.kernel(), right = right_.kernel();
+    const simd::RowTiles narrow = take_tiles(x.rows, right, arena);
+    float* room = arena.take<float>(x.rows * 32);
+    simd::gemm(x, left, {}, simd::TilesOut{narrow});
+    for (Index panel = 0; panel < core.panels(); ++panel) {
+      simd::gemm(narrow, panel_of(right, panel), {}, simd::RowsOut{room, right.panel});
+      simd::Epilogue own = epilogue.from_column(panel * core.panel);
+      own.added = room, own.added_stride = right.panel;
+      simd::gemm(x, panel_of(core, panel), own, y.from_column(panel * core.panel));
+    }
+  }
+
   /// target += residual, target in panels.
   void add_to(float* target) const {
     const simd::PackedView left = left_.kernel(), right = right_.kernel();
@@ -59,6 +83,12 @@ class KernelResidual {
   static float left_at(const simd::PackedView& view, Index row, Index col) {
     return view.floats()[place_in(view, row, col)];
   }
+  /// One panel as a matrix of its own.
+  static simd::PackedView panel_of(simd::PackedView view, Index panel) {
+    view.data = view.panel_data(panel);
+    view.cols = std::min(view.panel, view.cols - panel * view.panel);
+    return view;
+  }
 
   Linear<inputs, rank, false> left_;
   Linear<rank, outputs, false> right_;
@@ -67,6 +97,18 @@ class KernelResidual {
 template <Index inputs, Index outputs>
 class KernelResidual<inputs, outputs, full_rank> {
  public:
+  /// Bytes of scratch of multiply() for `rows` rows.
+  static constexpr Index scratch_bytes(Index rows) { return arena_bytes<float>(simd::sum_room_size(rows, inputs)); }
+
+  /// y = epilogue(x (core + residual)).
+  template <class Out>
+  void multiply(const simd::RowTiles& x, const simd::PackedView& core, const simd::Epilogue& epilogue, const Out& y,
+                Arena& arena) const {
+    const Arena::Scope scope(arena);
+    float* room = arena.take<float>(simd::sum_room_size(x.rows, inputs));
+    simd::gemm_of_sum(x, core, residual_.kernel(), epilogue, y, room);
+  }
+
   /// target += residual, target in panels.
   void add_to(float* target) const {
     simd::add_scaled_row(1.f, residual_.kernel().floats(), simd::packed_size(inputs, outputs), target);

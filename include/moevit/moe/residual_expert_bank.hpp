@@ -9,43 +9,50 @@
 namespace moevit {
 
 /// E experts theta_e = core + residual_e, each an MLP. Kernels are stored once for the core and once per residual,
-/// which may be factors of `rank`; biases have full residuals. A block of rows adds an expert's kernels up in scratch
-/// and multiplies by the sum, so its cost is that of a plain expert plus reading the residual. Source: Wu et al. 2022,
-/// section 3.
+/// which may be factors of `rank`; biases have full residuals. Sums are made on the way through a product
+/// (simd/summed_gemm.hpp), so a block of rows costs what it costs a plain expert plus reading the core; factors
+/// multiply rows beside the core. Where residuals are zero, the bits are those of the core alone. merge_residuals()
+/// gives plain experts for inference. Source: Wu et al. 2022, section 3.
 template <class X, Index rank = full_rank>
 class ResidualExpertBank;
 
-template <Index dim_, Index hidden, Activation activation, bool has_bias, Index rank>
-class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
-  using Core = Mlp<dim_, hidden, activation, has_bias>;
+template <Index dim_, Index hidden, Activation activation, bool has_bias, bool has_output_bias, Index rank>
+class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias, has_output_bias>, rank> {
+  using Core = Mlp<dim_, hidden, activation, has_bias, has_output_bias>;
+  using HiddenResidual = KernelResidual<dim_, hidden, rank>;
+  using OutputResidual = KernelResidual<hidden, dim_, rank>;
   static constexpr Index padded(Index count) { return round_up(count, simd::panel_width(count)); }
-  static constexpr Index layer_bytes(Index inputs, Index outputs) {
-    return arena_bytes<float>(simd::packed_size(inputs, outputs)) +
-           (has_bias ? arena_bytes<float>(padded(outputs)) : 0);
+  static constexpr Index layer_bytes(Index inputs, Index outputs, bool biased) {
+    return arena_bytes<float>(simd::packed_size(inputs, outputs)) + (biased ? arena_bytes<float>(padded(outputs)) : 0);
   }
-  /// Scratch for the sums of one expert.
-  static constexpr Index weights_bytes = layer_bytes(dim_, hidden) + layer_bytes(hidden, dim_);
+  /// Scratch of both products of a block of rows: sums of biases and what residuals need.
+  static constexpr Index products_bytes(Index rows) {
+    return std::max(HiddenResidual::scratch_bytes(rows) + (has_bias ? arena_bytes<float>(padded(hidden)) : 0),
+                    OutputResidual::scratch_bytes(rows) + (has_output_bias ? arena_bytes<float>(padded(dim_)) : 0));
+  }
 
  public:
+  using CoreType = Core;
   static constexpr Index dim = dim_;
-  static constexpr Index block_rows = Core::block_rows;
+  /// What a block costs beside its multiply-adds, sums of kernels and products of few columns, it costs once: so blocks
+  /// are as high as they get.
+  static constexpr Index block_rows = std::max(Core::block_rows, Index{112});
 
   explicit ResidualExpertBank(Index experts) : residuals_(static_cast<std::size_t>(experts)) {}
 
   static constexpr Index scratch_bytes(Index rows) {
-    return weights_bytes + tiles_bytes(rows, dim) + tiles_bytes(rows, hidden);
+    return products_bytes(rows) + tiles_bytes(rows, dim) + tiles_bytes(rows, hidden);
   }
   Index experts() const { return static_cast<Index>(residuals_.size()); }
 
   /// y = mlp with core + residual weights (x), for a block of rows.
   void forward(Index expert, ConstMatrixView x, MatrixView y, Arena& arena) const {
     static constexpr Activation inner = activation;
-    const Weights weights = added_up(expert, arena);
-    const simd::RowTiles tiles = take_tiles(x.rows(), weights.kernel1, arena),
-                         middle = take_tiles(x.rows(), weights.kernel2, arena);
+    const simd::RowTiles tiles = take_tiles(x.rows(), core_hidden_.kernel(), arena),
+                         middle = take_tiles(x.rows(), core_output_.kernel(), arena);
     simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
-    simd::gemm(tiles, weights.kernel1, {.bias = weights.bias1, .activation = &inner}, simd::TilesOut{middle});
-    simd::gemm(middle, weights.kernel2, {.bias = weights.bias2}, simd::RowsOut{y.data(), y.stride()});
+    hidden_rows(expert, tiles, {.activation = &inner}, simd::TilesOut{middle}, arena);
+    output_rows(expert, middle, simd::RowsOut{y.data(), y.stride()}, arena);
   }
 
   /// One expert in training passes; it has what Mlp has for them.
@@ -54,7 +61,9 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
     static constexpr Index saved_width = hidden;
     using Transposed = typename Core::Transposed;
     static constexpr Index transposed_bytes = Core::transposed_bytes;
-    static constexpr Index saved_scratch_bytes(Index rows) { return weights_bytes + Core::saved_scratch_bytes(rows); }
+    static constexpr Index saved_scratch_bytes(Index rows) {
+      return products_bytes(rows) + Core::saved_scratch_bytes(rows);
+    }
     static constexpr Index backward_worker_bytes(Index block, Index rows) {
       return Core::backward_worker_bytes(block, rows);
     }
@@ -64,18 +73,17 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
     void forward_saved(ConstMatrixView x, MatrixView saved, MatrixView y, Arena& arena,
                        const ElementMask& mask = {}) const {
       const Arena::Scope scope(arena);
-      const Weights weights = bank_.added_up(number_, arena);
-      const simd::RowTiles tiles = take_tiles(x.rows(), weights.kernel1, arena),
-                           middle = take_tiles(x.rows(), weights.kernel2, arena);
+      const simd::RowTiles tiles = take_tiles(x.rows(), bank_.core_hidden_.kernel(), arena),
+                           middle = take_tiles(x.rows(), bank_.core_output_.kernel(), arena);
       simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
-      simd::gemm(tiles, weights.kernel1, {.bias = weights.bias1}, simd::RowsOut{saved.data(), saved.stride()});
+      bank_.hidden_rows(number_, tiles, {}, simd::RowsOut{saved.data(), saved.stride()}, arena);
       float* row = arena.take<float>(hidden);
       simd::fill_tiles(middle, [&](Index number) {
         simd::activate_row(activation, saved.row_data(number), hidden, row);
         mask.apply(number, row, hidden);
         return row;
       });
-      simd::gemm(middle, weights.kernel2, {.bias = weights.bias2}, simd::RowsOut{y.data(), y.stride()});
+      bank_.output_rows(number_, middle, simd::RowsOut{y.data(), y.stride()}, arena);
     }
     Transposed transposed(Workspace& workspace) const {
       const Residual& residual = bank_.residuals_[static_cast<std::size_t>(number_)];
@@ -94,7 +102,8 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
   ExpertType expert(Index number) const { return {*this, number}; }
 
   /// Shared scratch of an expert's transposed() and of add_gradients().
-  static constexpr Index training_bytes = std::max(layer_bytes(dim, hidden), layer_bytes(hidden, dim));
+  static constexpr Index training_bytes =
+      std::max(layer_bytes(dim, hidden, has_bias), layer_bytes(hidden, dim, has_output_bias));
   /// Adds the gradients of all experts to this object; `weights`: the bank that made the pass; rows_of: see
   /// ExpertBank::add_gradients.
   template <class RowsOf>
@@ -105,12 +114,10 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
       Residual& own = residuals_[static_cast<std::size_t>(expert)];
       const Residual& values = weights.residuals_[static_cast<std::size_t>(expert)];
       add_gradient(rows.x, rows.d_hidden, core_hidden_.gradient(),
-                   ResidualGradient<KernelResidual<dim, hidden, rank>>{own.hidden_kernel, values.hidden_kernel,
-                                                                       own.hidden_bias.data()},
+                   ResidualGradient<HiddenResidual>{own.hidden_kernel, values.hidden_kernel, own.hidden_bias.data()},
                    workspace);
       add_gradient(rows.activated, rows.dy, core_output_.gradient(),
-                   ResidualGradient<KernelResidual<hidden, dim, rank>>{own.output_kernel, values.output_kernel,
-                                                                       own.output_bias.data()},
+                   ResidualGradient<OutputResidual>{own.output_kernel, values.output_kernel, own.output_bias.data()},
                    workspace);
     }
   }
@@ -137,36 +144,38 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
 
  private:
   using CoreHidden = Linear<dim, hidden, has_bias>;
-  using CoreOutput = Linear<hidden, dim, has_bias>;
+  using CoreOutput = Linear<hidden, dim, has_output_bias>;
   struct Residual {
-    KernelResidual<dim, hidden, rank> hidden_kernel;
-    KernelResidual<hidden, dim, rank> output_kernel;
+    HiddenResidual hidden_kernel;
+    OutputResidual output_kernel;
     AlignedBuffer<float> hidden_bias = has_bias ? padded_vector(hidden) : AlignedBuffer<float>();
-    AlignedBuffer<float> output_bias = has_bias ? padded_vector(dim) : AlignedBuffer<float>();
+    AlignedBuffer<float> output_bias = has_output_bias ? padded_vector(dim) : AlignedBuffer<float>();
   };
 
   template <class ResidualType, class Visit>
   static void residual_parameters(ResidualType& residual, const std::string& prefix, Visit&& visit) {
     using T = ParameterValue<ResidualType>;
-    KernelResidual<dim, hidden, rank>::each_parameter(residual.hidden_kernel, join_name(prefix, "hidden"), visit);
+    HiddenResidual::each_parameter(residual.hidden_kernel, join_name(prefix, "hidden"), visit);
     if constexpr (has_bias)
       visit(plain_parameter<T>(join_name(prefix, "hidden.bias"), residual.hidden_bias.data(), {hidden}, Role::expert));
-    KernelResidual<hidden, dim, rank>::each_parameter(residual.output_kernel, join_name(prefix, "output"), visit);
-    if constexpr (has_bias)
+    OutputResidual::each_parameter(residual.output_kernel, join_name(prefix, "output"), visit);
+    if constexpr (has_output_bias)
       visit(plain_parameter<T>(join_name(prefix, "output.bias"), residual.output_bias.data(), {dim}, Role::expert));
   }
 
-  /// Kernels and biases of one expert, core and residual added up.
-  struct Weights {
-    simd::PackedView kernel1, kernel2;
-    const float *bias1, *bias2;
-  };
-  Weights added_up(Index expert, Arena& arena) const {
+  /// y = epilogue(x (core + residual) + biases) for the hidden and the output layer of an expert.
+  template <class Out>
+  void hidden_rows(Index expert, const simd::RowTiles& x, simd::Epilogue epilogue, const Out& y, Arena& arena) const {
+    const Arena::Scope scope(arena);
     const Residual& residual = residuals_[static_cast<std::size_t>(expert)];
-    return {add_kernel(core_hidden_, residual.hidden_kernel, arena),
-            add_kernel(core_output_, residual.output_kernel, arena),
-            add_bias(core_hidden_, residual.hidden_bias, hidden, arena),
-            add_bias(core_output_, residual.output_bias, dim, arena)};
+    epilogue.bias = add_bias(core_hidden_, residual.hidden_bias, hidden, arena);
+    residual.hidden_kernel.multiply(x, core_hidden_.kernel(), epilogue, y, arena);
+  }
+  void output_rows(Index expert, const simd::RowTiles& x, const simd::RowsOut& y, Arena& arena) const {
+    const Arena::Scope scope(arena);
+    const Residual& residual = residuals_[static_cast<std::size_t>(expert)];
+    const simd::Epilogue epilogue{.bias = add_bias(core_output_, residual.output_bias, dim, arena)};
+    residual.output_kernel.multiply(x, core_output_.kernel(), epilogue, y, arena);
   }
 
   /// The transpose of core + residual in shared scratch.
@@ -196,14 +205,14 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
     const Arena::Scope scope(shared);
     const Index size = simd::packed_size(core.inputs, core.outputs);
     float* kernel = shared.take<float>(size);
-    float* bias = has_bias ? shared.take<float>(padded(core.outputs)) : nullptr;
+    float* bias = core.bias ? shared.take<float>(padded(core.outputs)) : nullptr;
     std::fill_n(kernel, size, 0.f);
-    if (has_bias) std::fill_n(bias, padded(core.outputs), 0.f);
+    if (bias) std::fill_n(bias, padded(core.outputs), 0.f);
     const LinearGradient sum{kernel, bias, core.inputs, core.outputs};
     add_weight_gradient(x, dy, sum, workspace);
     simd::add_scaled_row(1.f, kernel, size, core.kernel);
     residual.kernel.add_gradient(sum, residual.values, workspace);
-    if (!has_bias) return;
+    if (!bias) return;
     simd::add_scaled_row(1.f, bias, core.outputs, core.bias);
     simd::add_scaled_row(1.f, bias, core.outputs, residual.bias);
   }
@@ -221,7 +230,7 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias>, rank> {
 
   template <class CoreLayer>
   static const float* add_bias(const CoreLayer& core, const AlignedBuffer<float>& residual, Index count, Arena& arena) {
-    if constexpr (!has_bias) return nullptr;
+    if (!core.bias()) return nullptr;
     float* room = arena.take<float>(padded(count));
     std::copy_n(core.bias(), residual.size(), room);
     simd::add_scaled_row(1.f, residual.data(), count, room);

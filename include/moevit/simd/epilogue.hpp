@@ -6,8 +6,8 @@
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
-/// y = residual + scale * activation(row_scale * (x W + bias)). Null pointers leave a step out. Vectors over columns
-/// are padded to whole panels.
+/// y = residual + scale * activation(row_scale * (x W + bias) + added). Null pointers leave a step out. Vectors over
+/// columns are padded to whole panels.
 struct Epilogue {
   const float* row_scale = nullptr;  ///< one per row of x
   const float* bias = nullptr;
@@ -15,6 +15,16 @@ struct Epilogue {
   const float* scale = nullptr;
   const float* residual = nullptr;  ///< rows x cols; may be y itself
   Index residual_stride = 0;
+  const float* added = nullptr;  ///< rows x cols, not with row_scale, and for float weights only
+  Index added_stride = 0;
+
+  /// For a product of the columns from `first` on, a multiple of a panel.
+  Epilogue from_column(Index first) const {
+    Epilogue result = *this;
+    for (const float** vector : {&result.bias, &result.scale, &result.residual, &result.added})
+      if (*vector) *vector += first;
+    return result;
+  }
 };
 
 /// Walks down the rows of a column of the result.
@@ -33,6 +43,7 @@ struct RowsOut {
 
   RowWriter writer(Index row, Index, Index col) const { return {data + row * stride + col, stride}; }
   Index line(Index) const { return 16; }
+  RowsOut from_column(Index first) const { return {data + first, stride}; }
 };
 
 /// Tiled rows of floats, cut as those of the left operand are, as the result of a product: the left operand of the next
@@ -40,13 +51,16 @@ struct RowsOut {
 struct TilesOut {
   static constexpr bool is_padded = true;
   RowTiles tiles;
+  Index first_column = 0;  ///< of the tiles that the product begins at: a multiple of 16
 
   RowWriter writer(Index row, Index height, Index col) const {
+    col += first_column;
     std::byte* tile = tiles.data + row * tiles.row_bytes;
     return {reinterpret_cast<float*>(tile + col / 16 * line(height) * 4) + col % 16, line_bytes / 4};
   }
   /// Floats from one line of a row to its next in a tile of `height` rows.
   Index line(Index height) const { return height * line_bytes / 4; }
+  TilesOut from_column(Index first) const { return {tiles, first_column + first}; }
 };
 
 namespace detail {

@@ -83,16 +83,17 @@ struct ColumnGroup {
   Index columns = 0;  ///< columns that are computed: whole registers
 };
 
-/// One tile: straight to y where the kernel can do all of the epilogue and all columns exist, else by way of a tile of
-/// sums in the L1 cache.
-template <class Arch, class Out>
-void multiply_tile_to(const TileKernel& kernel, const RowTile& tile, TileCall call, const ColumnGroup& group,
+/// One tile by multiply(TileCall): straight to y where it can do all of the epilogue and all columns exist, else by way
+/// of a tile of sums in the L1 cache.
+template <class Arch, class Multiply, class Out>
+void multiply_tile_to(Multiply&& multiply, const RowTile& tile, TileCall call, const ColumnGroup& group,
                       const Epilogue& epilogue, const Out& y) {
   const Index first_row = tile.first_row;
   call.x = tile.data, call.rows = tile.rows;
   if (epilogue.bias) call.bias = epilogue.bias + group.first;
   const bool whole = Out::is_padded || group.valid == group.columns;
-  const bool in_kernel = !epilogue.activation && !epilogue.scale && !(epilogue.row_scale && epilogue.residual);
+  const bool in_kernel =
+      !epilogue.activation && !epilogue.scale && !epilogue.added && !(epilogue.row_scale && epilogue.residual);
   if (whole && in_kernel) {
     const RowWriter target = y.writer(first_row, call.rows, group.first);
     call.out = target.data, call.out_stride = target.step, call.out_line = y.line(call.rows);
@@ -103,11 +104,14 @@ void multiply_tile_to(const TileKernel& kernel, const RowTile& tile, TileCall ca
     for (Index row = 0; row < call.rows; ++row)
       for (Index col = 0; col < call.columns; col += 16)
         __builtin_prefetch(call.out + row * call.out_stride + col / 16 * call.out_line, 1);
-    return kernel.multiply(call);
+    return multiply(call);
   }
   alignas(cache_line_bytes) float sums[16 * 32];
   call.out = sums, call.out_stride = group.columns;
-  kernel.multiply(call);
+  if (epilogue.added)
+    call.residual = epilogue.added + first_row * epilogue.added_stride + group.first,
+    call.residual_stride = epilogue.added_stride;
+  multiply(call);
   finish_tile<Arch>(sums, {first_row, tile.rows, group.first, group.valid, group.columns}, epilogue, y);
 }
 
@@ -156,7 +160,7 @@ template <class Arch = DefaultArch, class Out>
 void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, const Out& y) {
   if (x.rows == 0 || w.cols == 0) return;
   const TileKernel& kernel = kernel_of<Arch>(w);
-  assert(x.most_rows == kernel.most_rows);
+  assert(x.most_rows == kernel.most_rows && !(epilogue.added && (epilogue.row_scale || kernel.sums_only)));
   if constexpr (Out::is_padded) assert(y.tiles.most_rows == x.most_rows);
   const TileList tiles = x.tiles();
   const detail::KernelState state(kernel, tiles[tiles.count() - 1].rows);
@@ -173,7 +177,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
         const RowTile pair[2] = {tiles[number], tiles[number + count - 1]};
         detail::multiply_by_sums<Arch>(pair, count, w, call, group, epilogue, y);
       } else {
-        detail::multiply_tile_to<Arch>(kernel, tiles[number], call, group, epilogue, y);
+        detail::multiply_tile_to<Arch>(*kernel.multiply, tiles[number], call, group, epilogue, y);
       }
     }
   }

@@ -8,6 +8,14 @@
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
+/// Memory that is asked for while a tile is multiplied, a few lines for each line of x, so that requests never queue:
+/// lines `step` bytes apart from each of two addresses on.
+struct Ahead {
+  const std::byte* first[2] = {nullptr, nullptr};
+  Index step = 0;
+  Index lines = 0;  ///< for each line of x; 0: nothing is asked for
+};
+
 /// One tile of a product. With a kernel whose sums are floats, out = row_scale * (x W + bias) + residual, on the way
 /// from registers to memory, so that they cost no pass of their own. At most one of row_scale and residual is given.
 /// Null pointers leave a term out.
@@ -27,6 +35,9 @@ struct TileCall {
   float* out = nullptr;
   Index out_stride = 0;
   Index out_line = 16;
+  Ahead ahead = {};
+  /// Sums that products go on from, for the steps that do so: rows x columns, on a cache line.
+  const float* start = nullptr;
 };
 
 /// A way to multiply tiled rows with packed weights. Chosen when weights are packed; rows are tiled to suit it.
@@ -98,6 +109,15 @@ struct FloatStep {
   }
 };
 
+/// Asks for the next lines.
+MOEVIT_ALWAYS_INLINE void ask_ahead(Ahead& ahead) {
+  for (Index line = 0; line < ahead.lines; ++line)
+    for (const std::byte*& next : ahead.first) {
+      __builtin_prefetch(next, 0, 2);
+      next += ahead.step;
+    }
+}
+
 /// A tile of `rows` rows times vectors * Step::width columns. All sums stay in registers; the lines of x and the panel
 /// are read once, in order.
 template <class Step, int rows, int vectors>
@@ -110,8 +130,10 @@ void multiply_tile(const TileCall& call) {
     for (int v = 0; v < vectors; ++v) sum[r][v] = Step::start(call, r, v);
   const std::byte *x = call.x, *weights = call.weights;
   const Index weights_step = call.panel * 4;
+  Ahead ahead = call.ahead;
   for (Index left = call.units; left > 0; left -= steps_of_line, x += rows * line_bytes) {
     const std::byte* unit = x;
+    ask_ahead(ahead);
 #pragma GCC unroll 2
     for (Index step = std::min(steps_of_line, left); step > 0; --step) {
 #pragma GCC unroll 2

@@ -50,7 +50,7 @@ class DenseTrainingPass {
   GaussianNoise& noise() { return noise_; }
   const std::vector<Parameter>& gradients() const { return gradient_list_; }
   /// What is trained.
-  std::vector<Parameter> trained(Net& net) { return net.parameters(); }
+  std::vector<Parameter> parameters(Net& net) { return net.parameters(); }
 
   /// Assigns the gradients of a batch, of step `step` from 0. Throws Error when something is not finite.
   StepLosses compute(const Net& net, const Batch& batch, Index step) {

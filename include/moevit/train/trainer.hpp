@@ -37,7 +37,8 @@ class Trainer {
         data_(checked(std::move(data))),
         record_(options_.folder),
         pass_(net, options_),
-        state_(pass_.trained(net), options_),
+        state_(pass_.parameters(net), options_),
+        gradients_(trained_of(pass_.gradients(), options_.optimizer.trains)),
         loader_(data_.dataset, data_.split.training, net.preprocessing(), Task::loader_options(options_)) {
     if (!data_.dataset.class_names().empty()) net.set_class_names(data_.dataset.class_names());
     if (!data_.split.validation.empty())
@@ -128,9 +129,8 @@ class Trainer {
   StepLosses learn(const Batch& batch) {
     const StepLosses losses = pass_.compute(net_, batch, progress().step);
     pass_.follow_statistics(net_);
-    const double norm =
-        options_.clip > 0 ? clip_by_global_norm(pass_.gradients(), options_.clip) : global_norm(pass_.gradients());
-    state_.update(pass_.gradients(), options_.schedule.at(progress().step));
+    const double norm = options_.clip > 0 ? clip_by_global_norm(gradients_, options_.clip) : global_norm(gradients_);
+    state_.update(gradients_, options_.schedule.at(progress().step));
     StepSums& sums = progress().sums;
     sums.loss += losses.loss, sums.auxiliary += losses.auxiliary, sums.router += losses.router;
     sums.norm += norm, ++sums.steps;
@@ -202,6 +202,7 @@ class Trainer {
   TrainingRecord record_;
   typename Task::Pass pass_;
   TrainingState state_;
+  std::vector<Parameter> gradients_;  ///< of what is trained
   LoaderType loader_;
   std::optional<LoaderType> validation_;
   Fingerprint print_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/core/parameter.hpp>
 #include <moevit/core/preprocessing.hpp>
 #include <moevit/models/drop.hpp>
 #include <moevit/models/fcos_decoding.hpp>
@@ -36,6 +37,26 @@ inline const char* name_of(OptimizerKind kind) {
 /// Which parameters weight decay shrinks, see DecayMask.
 enum class DecayedParameters : unsigned char { kernels_but_routers, kernels, all };
 
+/// Which parameters are trained; the others keep their first values, have no state and no part in the clipped norm.
+enum class TrainedPart : unsigned char {
+  all,
+  all_but_cores,  ///< the common cores of residual experts are frozen
+  added           ///< experts (of residual ones: the residuals), routers and heads: what upcycling added, and heads
+};
+
+/// Whether a parameter is trained.
+inline bool is_trained(TrainedPart which, const Parameter& parameter) {
+  switch (which) {
+    case TrainedPart::all_but_cores:
+      return parameter.name.find(".moe.experts.core.") == std::string::npos;
+    case TrainedPart::added:
+      return parameter.role == Role::expert || parameter.role == Role::router || parameter.role == Role::head;
+    case TrainedPart::all:
+      break;
+  }
+  return true;
+}
+
 /// What Adafactor alone has, see AdafactorOptions.
 struct AdafactorTraining {
   Index factored_from = 128;
@@ -56,6 +77,7 @@ struct OptimizerOptions {
   AdafactorTraining adafactor = {};
   double weight_decay = 0.05;
   DecayedParameters decays = DecayedParameters::kernels_but_routers;
+  TrainedPart trains = TrainedPart::all;
 };
 
 /// Who chooses the expert of an image in a Mobile V-MoE; all but the first are ablations.
@@ -177,6 +199,7 @@ inline void add_optimizer(const OptimizerOptions& optimizer, Fingerprint& print)
   print["Adafactor, momentum"] = exact_text(optimizer.adafactor.momentum);
   print["weight decay"] = exact_text(optimizer.weight_decay);
   print["decayed parameters"] = exact_text(optimizer.decays);
+  if (optimizer.trains != TrainedPart::all) print["trained parameters"] = exact_text(optimizer.trains);
 }
 
 inline void add_guidance(const RoutingGuidance& guidance, Fingerprint& print) {

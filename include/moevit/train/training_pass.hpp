@@ -70,8 +70,8 @@ class TrainingPass {
 
   GaussianNoise& noise() { return noise_; }
   const std::vector<Parameter>& gradients() const { return gradient_list_; }
-  /// What is trained: the parameters of the net, and those of a teacher's routers if there is one.
-  std::vector<Parameter> trained(Net& net) {
+  /// Those of the net, and those of a teacher's routers if there is one, in the order of gradients().
+  std::vector<Parameter> parameters(Net& net) {
     std::vector<Parameter> parameters = net.parameters();
     if (guidance_)
       for (const Parameter& parameter : guidance_->parameters()) parameters.push_back(parameter);

@@ -60,6 +60,15 @@ struct TrainingProgress {
   }
 };
 
+/// The parameters of a list that are trained. Throws Error when there are none.
+inline std::vector<Parameter> trained_of(std::span<const Parameter> parameters, TrainedPart which) {
+  std::vector<Parameter> list;
+  for (const Parameter& parameter : parameters)
+    if (is_trained(which, parameter)) list.push_back(parameter);
+  if (list.empty()) fail("training: expected parameters that are trained, found none");
+  return list;
+}
+
 /// Parameters with their optimiser, average and progress.
 class TrainingState {
  public:
@@ -67,21 +76,24 @@ class TrainingState {
 
   /// `parameters` of a model, which must stay where it is.
   TrainingState(std::vector<Parameter> parameters, const TrainerOptions& options)
-      : parameters_(std::move(parameters)), optimizer_(parameters_, options.optimizer, options.dense.backbone_rate) {
-    if (options.averaging) average_.emplace(parameters_, *options.averaging);
+      : parameters_(std::move(parameters)),
+        trained_(trained_of(parameters_, options.optimizer.trains)),
+        optimizer_(trained_, options.optimizer, options.dense.backbone_rate) {
+    if (options.averaging) average_.emplace(trained_, *options.averaging);
   }
 
+  /// All parameters, those included that are not trained.
   const std::vector<Parameter>& parameters() const { return parameters_; }
 
-  /// One step of the optimiser, and of the average.
+  /// One step of the optimiser, and of the average. `gradients`: of the parameters that are trained.
   void update(const std::vector<Parameter>& gradients, double learning_rate) {
-    optimizer_.step(parameters_, gradients, learning_rate);
-    if (average_) average_->update(parameters_);
+    optimizer_.step(trained_, gradients, learning_rate);
+    if (average_) average_->update(trained_);
   }
 
   /// Exchanges the parameters and their average, if there is one: before an evaluation, and again after it.
   void swap_average() {
-    if (average_) average_->swap(parameters_);
+    if (average_) average_->swap(trained_);
   }
 
   /// visit(name, values) for every tensor beside the parameters.
@@ -134,7 +146,7 @@ class TrainingState {
       fail("optimizer state: expected ", tensors, " tensors, found ", start.tensors.size());
   }
 
-  std::vector<Parameter> parameters_;
+  std::vector<Parameter> parameters_, trained_;
   GroupedOptimizer optimizer_;
   Index earlier_steps_ = 0;  ///< of the optimiser, before this run
   std::optional<WeightAverage> average_;
