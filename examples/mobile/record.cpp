@@ -1,21 +1,15 @@
 #include "mobile/record.hpp"
 
-#include <moevit/core/error.hpp>
+#include "common/json_records.hpp"
 
-#include <nlohmann/json.hpp>
-
-#include <fstream>
 #include <sstream>
+#include <utility>
 
 namespace examples::mobile {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-/// Calls visit(name, field) for every field.
-template <class Self, class Visit>
-void each_field(Self& record, Visit visit) {
+constexpr auto each_field = [](auto& record, auto visit) {
   visit("arm", record.label);
   visit("seed", record.seed);
   visit("validation_accuracy", record.validation_accuracy);
@@ -29,7 +23,7 @@ void each_field(Self& record, Visit visit) {
   visit("active_parameters", record.active_parameters);
   visit("super_classes", record.super_classes);
   visit("confusion", record.confusion);
-}
+};
 
 std::string short_number(double value) {
   std::ostringstream text;
@@ -48,20 +42,8 @@ std::string ArmSpec::label() const {
   return text + (is_upcycled ? "-upcycled" : "");
 }
 
-Records::Records(std::filesystem::path file) : file_(std::move(file)) {
-  std::ifstream stream(file_);
-  std::string line;
-  for (Index number = 1; std::getline(stream, line); ++number) {
-    try {
-      const Json json = Json::parse(line);
-      Record record;
-      each_field(record, [&](const char* name, auto& field) { json.at(name).get_to(field); });
-      records_.push_back(std::move(record));
-    } catch (const Json::exception& error) {
-      moevit::fail(file_.string(), ": line ", number, ": expected a record of a trained arm: ", error.what());
-    }
-  }
-}
+Records::Records(std::filesystem::path file)
+    : file_(std::move(file)), records_(read_records<Record>(file_, each_field)) {}
 
 const Record* Records::find(const std::string& label, std::uint64_t seed) const {
   for (const Record& record : records_)
@@ -70,11 +52,7 @@ const Record* Records::find(const std::string& label, std::uint64_t seed) const 
 }
 
 void Records::add(Record record) {
-  Json json;
-  each_field(record, [&](const char* name, const auto& field) { json[name] = field; });
-  std::ofstream stream(file_, std::ios::app);
-  stream << json.dump() << '\n' << std::flush;
-  if (!stream) moevit::fail(file_.string(), ": cannot be written");
+  append_record(file_, record, each_field);
   records_.push_back(std::move(record));
 }
 

@@ -1,5 +1,7 @@
 #include "mobile/study.hpp"
 
+#include "common/settings.hpp"
+
 #include <moevit/io/atomic_file.hpp>
 #include <moevit/io/cpp_type.hpp>
 #include <moevit/io/dataset.hpp>
@@ -7,10 +9,7 @@
 #include <moevit/io/report/page.hpp>
 #include <moevit/io/report/super_class_chart.hpp>
 
-#include <nlohmann/json.hpp>
-
 #include <cmath>
-#include <fstream>
 #include <utility>
 
 namespace examples::mobile {
@@ -81,23 +80,10 @@ std::string seed_folder(std::uint64_t seed) { return std::string("seed").append(
 
 Study::Study(StudyOptions options) : options_(std::move(options)), records_(options_.output / "results.jsonl") {
   std::filesystem::create_directories(options_.output);
-  check_settings();
+  require_settings(options_.output / "settings.json", settings_of(options_));
   training_ = open_split(options_, splits_of(options_.images).training);
   split_ = moevit::validation_split(*training_);
   if (options_.looks_at_test) test_ = open_split(options_, splits_of(options_.images).test);
-}
-
-void Study::check_settings() const {
-  const std::filesystem::path path = options_.output / "settings.json";
-  const nlohmann::json wanted = settings_of(options_);
-  if (!std::filesystem::exists(path)) return moevit::write_file(path, wanted.dump(1) + "\n");
-  std::ifstream stream(path);
-  const nlohmann::json found = nlohmann::json::parse(stream, nullptr, false);
-  if (found.is_discarded()) moevit::fail(path.string(), ": is not JSON");
-  for (const auto& [name, value] : wanted.items())
-    if (!found.contains(name) || found[name] != value)
-      moevit::fail(path.string(), ": these results are of another '", name, "': ", found.value(name, "none"),
-                   ", now it is ", value.get<std::string>(), ": use another output folder");
 }
 
 std::filesystem::path Study::folder_of(const ArmSpec& spec) const {

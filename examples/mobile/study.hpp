@@ -49,7 +49,6 @@ class Study {
   moevit::ClassGraph graph_of(std::uint64_t seed, moevit::TrainingMonitor& monitor);
   void ensure_dense_weights(std::uint64_t seed, moevit::TrainingMonitor& monitor);
   Record train(const ArmSpec& spec, const ArmRequest& request, moevit::TrainingMonitor& monitor);
-  void check_settings() const;
 
   StudyOptions options_;
   std::unique_ptr<moevit::Dataset> training_, test_;

@@ -215,7 +215,7 @@ std::string cpp_text(const std::array<T, count>& values) {
   return "{" + list + "}";
 }
 inline std::string cpp_text(const Placement& placement) {
-  const std::string count = "(" + std::to_string(placement.count) + ")";
+  const std::string count = std::string("(").append(std::to_string(placement.count)).append(")");
   switch (placement.rule) {
     case Placement::Rule::none:
       return "moevit::no_blocks()";

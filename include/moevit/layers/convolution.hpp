@@ -28,6 +28,9 @@ class Convolution {
 
   static constexpr MapSize result_size(MapSize size) { return window.result_size(size); }
 
+  /// Of one image, with the zeros around its map.
+  static constexpr Index multiply_adds(MapSize size) { return result_size(size).places() * values * outputs; }
+
   static constexpr ScratchBytes scratch(Index images, MapSize size) {
     const Index block = largest_block(images * result_size(size).places(), block_rows);
     return {0, arena_bytes<float>(values) + Product::scratch_bytes(block)};

@@ -21,6 +21,7 @@ class NormedConvolution {
   static constexpr float epsilon = 1e-5f;
 
   static constexpr MapSize result_size(MapSize size) { return window.result_size(size); }
+  static constexpr Index multiply_adds(MapSize size) { return Product::multiply_adds(size); }
   static constexpr ScratchBytes scratch(Index images, MapSize size) { return Product::scratch(images, size); }
   /// Floats that a training pass keeps beside x and y: the sums before the norm.
   static constexpr Index saved_values(Index images, MapSize size) {

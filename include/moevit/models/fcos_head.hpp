@@ -86,6 +86,14 @@ class FcosHead {
     return bytes.bytes();
   }
 
+  /// Of the products of one image.
+  static constexpr Index multiply_adds(const Sizes& sizes) {
+    const LevelSizes all = level_sizes(sizes);
+    Index count = Pyramid::multiply_adds(all);
+    for (const MapSize& size : all) count += Towers::multiply_adds(size);
+    return count;
+  }
+
   static constexpr ScratchBytes scratch(Index images, const Sizes& sizes) {
     const LevelSizes all = level_sizes(sizes);
     ScratchBytes bytes = Pyramid::scratch(images, all);

@@ -43,6 +43,9 @@ class FcosTowers {
       }
     return saved;
   }
+  static constexpr Index multiply_adds(MapSize size) {
+    return 2 * depth * Layer::multiply_adds(size) + ClassLayer::multiply_adds(size) + BoxLayer::multiply_adds(size);
+  }
   static constexpr ScratchBytes scratch(Index images, MapSize size) {
     return one_after_the_other(Layer::scratch(images, size),
                                one_after_the_other(ClassLayer::scratch(images, size), BoxLayer::scratch(images, size)));

@@ -66,6 +66,14 @@ class FeaturePyramid {
   }
   static MatrixView rows(float* data, Index images, MapSize size) { return {data, images * size.places(), width}; }
 
+  static constexpr Index multiply_adds(const Sizes& sizes) {
+    Index count = 0;
+    each_map([&](auto level) {
+      count += Lateral<level>::multiply_adds(sizes[level]) + Smoothing::multiply_adds(sizes[level]);
+    });
+    for (std::size_t i = maps; i < levels; ++i) count += Coarser::multiply_adds(sizes[i - 1]);
+    return count;
+  }
   static constexpr ScratchBytes scratch(Index images, const Sizes& sizes) {
     ScratchBytes bytes;
     each_map([&](auto level) {

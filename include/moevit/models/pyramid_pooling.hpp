@@ -45,6 +45,11 @@ class PyramidPooling {
     return saved;
   }
 
+  static constexpr Index multiply_adds(MapSize size) {
+    Index count = Bottleneck::multiply_adds(size);
+    for (std::size_t i = 0; i < branches; ++i) count += Branch::multiply_adds(part(i));
+    return count;
+  }
   static constexpr ScratchBytes scratch(Index images, MapSize size) {
     ScratchBytes bytes = Bottleneck::scratch(images, size);
     for (std::size_t i = 0; i < branches; ++i) bytes = one_after_the_other(bytes, Branch::scratch(images, part(i)));

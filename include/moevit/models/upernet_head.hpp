@@ -98,6 +98,16 @@ class UperNetHead {
     return bytes.bytes();
   }
 
+  /// Of the products of one image; means and resizing do not count.
+  static constexpr Index multiply_adds(const Sizes& sizes) {
+    Index count = Pooling::multiply_adds(sizes[levels - 1]) + Fusion::multiply_adds(sizes[0]) +
+                  Classifier::multiply_adds(sizes[0]);
+    each_lateral([&](auto level) {
+      count += Lateral<level>::multiply_adds(sizes[level]) + Smoothing::multiply_adds(sizes[level]);
+    });
+    return count;
+  }
+
   /// Scratch of forward() beside what it saves.
   static constexpr ScratchBytes scratch(Index images, const Sizes& sizes) {
     ScratchBytes bytes = one_after_the_other(

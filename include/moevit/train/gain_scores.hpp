@@ -18,6 +18,7 @@
 /// g_e, by chance, the less the more images there are: scores of few images say little.
 #pragma once
 
+#include <moevit/models/cvt.hpp>
 #include <moevit/models/hierarchical_backpropagation.hpp>
 #include <moevit/models/swin.hpp>
 #include <moevit/models/vmoe.hpp>
@@ -67,6 +68,9 @@ auto split_type(const Vit<config>&)
 template <Index experts, SwinConfig config, MoeConfig moe, template <class> class Bank>
 auto split_type(const HierarchicalTransformer<SwinFamily<config, moe, Bank>>&)
     -> Swin<config, splitting(experts), CoreAndResiduals>;
+template <Index experts, CvtConfig config, MoeConfig moe, template <class> class Bank>
+auto split_type(const HierarchicalTransformer<CvtFamily<config, moe, Bank>>&)
+    -> Cvt<config, splitting(experts), CoreAndResiduals>;
 
 /// sum_e |g_e - mean g|^2 of one parameter of all experts.
 inline double squared_split(const std::vector<float>& gradient, Index experts) {

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,6 +32,11 @@ struct AnnotationCounts {
   Index empty_images = 0;  ///< in which nothing was kept
 
   bool operator==(const AnnotationCounts&) const = default;
+  AnnotationCounts& operator+=(const AnnotationCounts& other) {
+    objects += other.objects, degenerate += other.degenerate, outside += other.outside, clipped += other.clipped;
+    empty_images += other.empty_images;
+    return *this;
+  }
 };
 
 /// Annotations of a set of images.
@@ -43,6 +49,18 @@ struct DetectionAnnotations {
   /// What was left out or cut, and where it stands, for a program to print; the first 100 of them.
   std::vector<std::string> warnings;
 };
+
+/// Puts the images of another set behind these, such as those of a validation split. Throws Error unless both have the
+/// same classes.
+inline void append(DetectionAnnotations& annotations, DetectionAnnotations more) {
+  if (more.class_names != annotations.class_names)
+    fail("detection: expected annotations with the same ", annotations.class_names.size(), " classes to append");
+  std::move(more.images.begin(), more.images.end(), std::back_inserter(annotations.images));
+  annotations.counts += more.counts;
+  for (std::string& warning : more.warnings)
+    if (std::ssize(annotations.warnings) < DetectionAnnotations::most_warnings)
+      annotations.warnings.push_back(std::move(warning));
+}
 
 namespace detail {
 

@@ -54,6 +54,15 @@ class SegmentationDataset : public Dataset {
     return dataset;
   }
 
+  /// Puts the images of another set behind these, such as those of a validation split. Throws Error unless both have
+  /// the same classes and ignored pixels.
+  void append(const SegmentationDataset& other) {
+    if (other.class_names_ != class_names_ || other.ignored() != ignored())
+      fail("segmentation: expected a set with the same ", classes(), " classes and ignored pixels to append");
+    files_.insert(files_.end(), other.files_.begin(), other.files_.end());
+    skipped_.insert(skipped_.end(), other.skipped_.begin(), other.skipped_.end());
+  }
+
   Index size() const override { return std::ssize(files_); }
   Image pixels(Index image) const override { return load_image(files_[position(image)].image, options_.limits); }
   std::string name(Index image) const override { return files_[position(image)].image.string(); }

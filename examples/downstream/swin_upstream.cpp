@@ -1,0 +1,7 @@
+#include "downstream/typed_task.hpp"
+
+namespace examples::downstream {
+
+template std::unique_ptr<CompiledTask> open_typed_task<Backbone::swin, Task::upstream>(const TaskData&);
+
+}  // namespace examples::downstream
