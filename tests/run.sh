@@ -50,7 +50,7 @@ gcc_cell() {
   [[ " $cells " == *" clang "* ]] || folders+=";headers"  # every header alone takes minutes: once is enough
   # Programs are compiled for what they do here, not for speed: -O1 takes two thirds of the time of -O3.
   build_cell gcc -DCMAKE_CXX_COMPILER=g++ "-DCMAKE_CXX_FLAGS_RELEASE=-O1 -DNDEBUG" -DMOEVIT_BUILD_PEERS=ON \
-    -DMOEVIT_COMPILED=ON -DMOEVIT_STUDY_IMAGES=fashion "-DMOEVIT_TEST_FOLDERS=$folders"
+    -DMOEVIT_COMPILED=ON -DMOEVIT_STUDY_IMAGES=fashion -DMOEVIT_DOWNSTREAM_TASKS=nuclei_masks "-DMOEVIT_TEST_FOLDERS=$folders"
 }
 
 clang_packages="clang"
