@@ -1,4 +1,4 @@
-#include "layers/map_reference.hpp"
+#include "layers/map_test.hpp"
 
 #include <moevit/layers/batch_norm.hpp>
 

@@ -1,7 +1,7 @@
 /// The convolutional attention of CvT as plain loops in double precision.
 #pragma once
 
-#include "layers/map_reference.hpp"
+#include "layers/map_test.hpp"
 
 #include <moevit/layers/convolutional_attention.hpp>
 

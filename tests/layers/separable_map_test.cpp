@@ -1,5 +1,5 @@
 /// Resizing and pooling of maps.
-#include "layers/map_reference.hpp"
+#include "layers/map_test.hpp"
 
 #include <moevit/layers/map_pooling.hpp>
 #include <moevit/layers/resize_map.hpp>

@@ -1,7 +1,11 @@
-/// Parts of dense heads as plain loops in double precision, and what the tests of heads share.
+/// The heads of dense tasks as plain loops in double precision.
 #pragma once
 
 #include "layers/map_reference.hpp"
+#include "reference_model.hpp"
+
+#include <moevit/models/fcos_head.hpp>
+#include <moevit/models/upernet_head.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -113,113 +117,76 @@ inline Maps normed_convolution(const Maps& x, const Weights& weights, const std:
                          weights[prefix + ".norm.bias"], 1e-5));
 }
 
+/// UperNetHead in the order of the paper's figure.
+inline Maps upernet(const std::vector<Maps>& maps, const UperNetConfig& config, const Weights& weights) {
+  std::vector<Maps> merged = maps;
+  const Maps& last = maps.back();
+  std::vector<Maps> parts{last};
+  for (const Index side : {1, 2, 3, 6}) {
+    const Maps reduced =
+        normed_convolution(pool(last, {side, side}), weights,
+                           numbered_name("head.pooling.", static_cast<std::size_t>(side)), {1, 1, 0}, config.groups);
+    parts.push_back(resize(reduced, last.size));
+  }
+  merged.back() = normed_convolution(beside(parts), weights, "head.pooling.bottleneck", {3, 1, 1}, config.groups);
+  for (std::size_t level = maps.size() - 1; level-- > 0;)
+    merged[level] =
+        sum(normed_convolution(maps[level], weights, numbered_name("head.lateral.", level), {1, 1, 0}, config.groups),
+            resize(merged[level + 1], maps[level].size));
+  for (std::size_t level = 0; level + 1 < maps.size(); ++level)
+    merged[level] =
+        normed_convolution(merged[level], weights, numbered_name("head.smoothing.", level), {3, 1, 1}, config.groups);
+  for (Maps& map : merged) map = resize(map, maps[0].size);
+  const Maps fused = normed_convolution(beside(merged), weights, "head.fusion", {3, 1, 1}, config.groups);
+  return convolution(fused, weights["head.classifier.kernel"], weights["head.classifier.bias"], {1, 1, 0},
+                     config.classes, false);
+}
+
+/// Levels of the pyramid, the finest first.
+inline std::vector<Maps> feature_pyramid(std::vector<Maps> maps, std::size_t extra, const Weights& weights) {
+  const auto name = [](const char* part, std::size_t i) {
+    return numbered_name(std::string("head.pyramid.").append(part), i);
+  };
+  for (std::size_t i = maps.size(); i-- > 0;) {
+    const bool is_last = i + 1 == maps.size();
+    maps[i] = convolution(maps[i], weights, name("lateral.", i), {1, 1, 0});
+    if (!is_last) maps[i] = sum(maps[i], resize(maps[i + 1], maps[i].size));
+  }
+  for (std::size_t i = 0; i < maps.size(); ++i)
+    maps[i] = convolution(maps[i], weights, name("smoothing.", i), {3, 1, 1});
+  for (std::size_t i = 0; i < extra; ++i)
+    maps.push_back(convolution(i == 0 ? maps.back() : relu(maps.back()), weights, name("coarser.", i), {3, 2, 1}));
+  return maps;
+}
+
+/// The outputs of FcosHead in its order, whose finest level has `first_stride`: classes of all rows, then boxes of all
+/// rows.
+inline std::vector<double> fcos(const std::vector<Maps>& maps, const FcosConfig& config, Index first_stride,
+                                const Weights& weights) {
+  const auto first = maps.begin() + config.first_stage;
+  const std::vector<Maps> levels =
+      feature_pyramid({first, maps.end()}, static_cast<std::size_t>(config.extra_levels), weights);
+  std::vector<double> classes, boxes;
+  auto stride = static_cast<double>(first_stride);
+  for (std::size_t level = 0; level < levels.size(); ++level, stride *= 2) {
+    const auto tower = [&](const std::string& kind, const std::string& end) {
+      Maps x = levels[level];
+      for (Index i = 0; i < config.towers; ++i)
+        x = normed_convolution(
+            x, weights, numbered_name(std::string("head.").append(kind).append("_tower."), static_cast<std::size_t>(i)),
+            {3, 1, 1}, config.groups);
+      return convolution(x, weights, std::string("head.").append(end), {3, 1, 1});
+    };
+    const Maps own = tower("class", "classes");
+    classes.insert(classes.end(), own.values.begin(), own.values.end());
+    Maps sides = tower("box", "boxes");
+    const double scale = weights[numbered_name("head.levels.", level).append(".scale")][0];
+    for (std::size_t i = 0; i < sides.values.size(); ++i)
+      if (i % 5 < 4) sides.values[i] = stride * std::exp(std::min(scale * sides.values[i], 10.));
+    boxes.insert(boxes.end(), sides.values.begin(), sides.values.end());
+  }
+  classes.insert(classes.end(), boxes.begin(), boxes.end());
+  return classes;
+}
+
 }  // namespace moevit::reference
-
-namespace moevit::test {
-
-/// Passes of a head over random maps, within the scratch it says.
-template <class Head>
-class HeadPass {
- public:
-  using Sizes = typename Head::Sizes;
-
-  template <std::size_t count>
-  HeadPass(Index images, const Sizes& sizes, const std::array<Index, count>& widths)
-      : images_(images), sizes_(sizes), widths_(widths.begin(), widths.end()) {
-    for (std::size_t i = 0; i < count; ++i)
-      maps_.push_back(normal_values(images * sizes[i].places() * widths[i], static_cast<unsigned>(20 + i)));
-    cotangent_ = normal_values(Head::output_values(images, sizes), 9);
-  }
-
-  std::vector<reference::Maps> reference_maps() const { return reference_maps(maps_); }
-
-  /// Outputs, and the gradients of all maps and all parameters of the cotangent, one behind the other.
-  std::vector<float> run(const Head& head, std::vector<float>& outputs) {
-    ScratchBytes scratch = one_after_the_other(Head::scratch(images_, sizes_), Head::training_scratch(images_, sizes_));
-    scratch.shared += Head::saved_bytes(images_, sizes_, true);
-    return run_with_threads(scratch, [&](Workspace& workspace) {
-      const Arena::Scope scope(workspace.shared());
-      const typename Head::Saved saved = Head::take_saved(images_, sizes_, true, workspace.shared());
-      outputs.assign(cotangent_.size(), 77.f);
-      const std::vector<MatrixView> maps = views(maps_);
-      head.forward(maps, sizes_, images_, saved, outputs.data(), workspace);
-      std::vector<std::vector<float>> d_maps = maps_;
-      for (auto& map : d_maps) std::fill(map.begin(), map.end(), 77.f);
-      Head grads;
-      const auto list = collect([&](auto visit) { Head::each_parameter(grads, "head", visit); });
-      for (const Parameter& p : list) p.assign(std::vector<float>(static_cast<std::size_t>(p.size()), 0.f));
-      const std::vector<MatrixView> d_views = views(d_maps);
-      head.backward(maps, sizes_, images_, saved, cotangent_.data(), grads, d_views, workspace);
-      std::vector<float> all = outputs;
-      for (std::size_t i = 0; i < d_maps.size(); ++i)
-        if (Head::reads(i)) all.insert(all.end(), d_maps[i].begin(), d_maps[i].end());
-      for (const Parameter& p : list) {
-        const std::vector<float> values = p.values();
-        all.insert(all.end(), values.begin(), values.end());
-      }
-      return all;
-    });
-  }
-
-  void forward_only(const Head& head, std::vector<float>& outputs) {
-    ScratchBytes scratch = Head::scratch(images_, sizes_);
-    scratch.shared += Head::saved_bytes(images_, sizes_, false);
-    Workspace workspace(scratch);
-    const typename Head::Saved saved = Head::take_saved(images_, sizes_, false, workspace.shared());
-    const std::vector<MatrixView> maps = views(maps_);
-    head.forward(maps, sizes_, images_, saved, outputs.data(), workspace);
-  }
-
-  /// Compares what run() returned with differences of function(maps, weights), the outputs.
-  template <class Function>
-  void check_gradients(const std::vector<float>& all, const std::vector<Parameter>& parameters, Function function) {
-    auto next = all.begin() + std::ssize(cotangent_);
-    const auto take = [&](std::size_t count) {
-      std::vector<float> part(next, next + static_cast<std::ptrdiff_t>(count));
-      next += static_cast<std::ptrdiff_t>(count);
-      return part;
-    };
-    const auto check = [&](const std::string& name, const std::vector<float>& values, auto of) {
-      check_gradient({name, values, take(values.size()), of, [] { return true; }, 2e-4}, 3);
-    };
-    const reference::Weights weights(parameters);
-    for (std::size_t i = 0; i < maps_.size(); ++i)
-      if (Head::reads(i))
-        check("map " + std::to_string(i), maps_[i], [&](std::span<const float> values) {
-          std::vector<std::vector<float>> moved = maps_;
-          moved[i].assign(values.begin(), values.end());
-          return weighted_sum(function(reference_maps(moved), weights), cotangent_);
-        });
-    for (const Parameter& parameter : parameters) {
-      const std::vector<float> own = parameter.values();
-      check(parameter.name, own, [&](std::span<const float> values) {
-        parameter.assign(values);
-        const double result = weighted_sum(function(reference_maps(maps_), reference::Weights(parameters)), cotangent_);
-        parameter.assign(own);
-        return result;
-      });
-    }
-    CHECK(next == all.end());
-  }
-
- private:
-  std::vector<reference::Maps> reference_maps(const std::vector<std::vector<float>>& maps) const {
-    std::vector<reference::Maps> result;
-    for (std::size_t i = 0; i < maps.size(); ++i) result.emplace_back(images_, sizes_[i], widths_[i], maps[i]);
-    return result;
-  }
-  std::vector<MatrixView> views(std::vector<std::vector<float>>& maps) const {
-    std::vector<MatrixView> result;
-    for (std::size_t i = 0; i < maps.size(); ++i)
-      result.emplace_back(maps[i].data(), Head::reads(i) ? images_ * sizes_[i].places() : 0, widths_[i]);
-    return result;
-  }
-
-  Index images_;
-  Sizes sizes_;
-  std::vector<Index> widths_;
-  std::vector<std::vector<float>> maps_;
-  std::vector<float> cotangent_;
-};
-
-}  // namespace moevit::test

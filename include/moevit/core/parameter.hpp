@@ -97,5 +97,7 @@ using ConstParameter = BasicParameter<const float>;
 inline std::string join_name(const std::string& prefix, const std::string& part) {
   return prefix.empty() ? part : prefix + "." + part;
 }
+/// "part" and a number behind it, such as "blocks." and 3. (g++ 12 warns of literals that are put before a temporary.)
+inline std::string numbered_name(std::string part, std::size_t number) { return part.append(std::to_string(number)); }
 
 }  // namespace moevit

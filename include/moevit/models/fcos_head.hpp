@@ -155,7 +155,7 @@ class FcosHead {
     Pyramid::each_parameter(self.pyramid_, join_name(prefix, "pyramid"), visit);
     Towers::each_parameter(self.towers_, prefix, visit);
     for (std::size_t i = 0; i < levels; ++i)
-      visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "levels." + std::to_string(i) + ".scale"),
+      visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, numbered_name("levels.", i).append(".scale")),
                                                   &self.scales_[i], {1}, Role::norm));
   }
 

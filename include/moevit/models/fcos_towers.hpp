@@ -85,10 +85,10 @@ class FcosTowers {
   template <class Self, class Visit>
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     for (std::size_t i = 0; i < count; ++i)
-      Layer::each_parameter(self.class_tower_[i], join_name(prefix, "class_tower." + std::to_string(i)), visit);
+      Layer::each_parameter(self.class_tower_[i], join_name(prefix, numbered_name("class_tower.", i)), visit);
     ClassLayer::each_parameter(self.class_layer_, join_name(prefix, "classes"), Role::head, visit);
     for (std::size_t i = 0; i < count; ++i)
-      Layer::each_parameter(self.box_tower_[i], join_name(prefix, "box_tower." + std::to_string(i)), visit);
+      Layer::each_parameter(self.box_tower_[i], join_name(prefix, numbered_name("box_tower.", i)), visit);
     BoxLayer::each_parameter(self.box_layer_, join_name(prefix, "boxes"), Role::head, visit);
   }
 

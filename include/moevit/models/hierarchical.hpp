@@ -273,7 +273,7 @@ class HierarchicalTransformer {
     std::vector<BasicParameter<T>> list;
     const auto visit = [&](auto&& parameter) { list.push_back(std::forward<decltype(parameter)>(parameter)); };
     each_stage([&](auto stage) {
-      const std::string prefix = "stages." + std::to_string(stage);
+      const std::string prefix = numbered_name("stages.", static_cast<std::size_t>(stage));
       StageType<stage>::each_parameter(std::get<place<stage>>(self.stages_), prefix, visit);
       if constexpr (Family::has_output_norm(stage))
         OutputNorm<stage>::each_parameter(std::get<place<stage>>(self.output_norms_), prefix + ".output_norm", visit);

@@ -105,7 +105,7 @@ class Stage {
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     EmbeddingType::each_parameter(self.embedding_, join_name(prefix, "embedding"), visit);
     for (Index block = 0; block < depth; ++block) {
-      const std::string name = join_name(prefix, "blocks." + std::to_string(block));
+      const std::string name = join_name(prefix, numbered_name("blocks.", static_cast<std::size_t>(block)));
       if constexpr (sparse_blocks > 0)
         if (is_sparse(block)) SparseBlockType::each_parameter(self.sparse_[place_of(block)], name, visit);
       if constexpr (dense_blocks > 0)

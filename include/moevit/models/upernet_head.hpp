@@ -192,7 +192,7 @@ class UperNetHead {
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     Pooling::each_parameter(self.pooling_, join_name(prefix, "pooling"), visit);
     each_lateral([&](auto level) {
-      const std::string number = "." + std::to_string(level);
+      const std::string number = numbered_name(".", level);
       Lateral<level>::each_parameter(std::get<level>(self.laterals_), join_name(prefix, "lateral" + number), visit);
       Smoothing::each_parameter(self.smoothing_[level], join_name(prefix, "smoothing" + number), visit);
     });

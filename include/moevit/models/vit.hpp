@@ -231,7 +231,7 @@ class Vit {
         Sparse::RouterOfModel::each_parameter(self.router_, "router", visit);
     Index dense = 0, sparse = 0;
     for (Index block = 0; block < config.depth; ++block) {
-      const std::string prefix = "blocks." + std::to_string(block);
+      const std::string prefix = numbered_name("blocks.", static_cast<std::size_t>(block));
       if constexpr (sparse_blocks > 0) {
         if (moe.placement.contains(block, config.depth)) {
           SparseBlock<config, Sparse>::each_parameter(self.sparse_.list[static_cast<std::size_t>(sparse++)], prefix,
