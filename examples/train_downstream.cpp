@@ -34,7 +34,9 @@ struct Flags {
 
   void add_to(CLI::App& app) {
     study.threads = std::max<Index>(1, static_cast<Index>(std::thread::hardware_concurrency()));
-    app.add_option("upstream", study.upstream, "Upstream images: <folder>/train/CLASS/*, 100 classes")->required();
+    app.add_option("upstream", study.upstream,
+                   "Upstream images: <folder>/train/CLASS/*, 100 classes; not read for scratch")
+        ->required();
     app.add_option("data", study.data, "Images of the task: CamVid, BCCD, or nuclei as their READMEs lay them out")
         ->required();
     app.add_option("--output,-o", study.output, "Folder to write to, and to go on from")->required();
@@ -45,10 +47,11 @@ struct Flags {
                    "camvid (segmentation), bccd (detection), nuclei-masks (segmentation) or nuclei-boxes (detection)")
         ->transform(CLI::CheckedTransformer(task_names))
         ->default_str("nuclei-masks");
-    app.add_option("--pipelines", pipelines, "With commas: dense, moe, rmoe-i, rmoe-d")
+    app.add_option("--pipelines", pipelines,
+                   "With commas: dense, moe, rmoe-i, rmoe-d; scratch: experts, trained on the task only")
         ->delimiter(',')
-        ->check(CLI::IsMember({"dense", "moe", "rmoe-i", "rmoe-d"}))
-        ->default_str("all");
+        ->check(CLI::IsMember({"dense", "moe", "rmoe-i", "rmoe-d", "scratch"}))
+        ->default_str("all but scratch");
     app.add_option("--seeds", seeds, "Seeds, with commas")->delimiter(',')->default_str("1");
     add_learning(app);
     app.add_flag("--freeze-cores", study.freezes_cores, "Cores stay those of the dense model: residuals learn alone");

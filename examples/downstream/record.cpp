@@ -94,7 +94,7 @@ std::string to_table(const Records& records, const std::string& backbone, const 
                      " core-seconds | to dense | to MoE | 10^12 multiply-adds | to dense | to MoE | parameters "
                      "(active) |\n|-|-|-|-|-|-|" +
                      (has_boxes ? "-|-|" : "") + "-|-|-|-|-|-|-|\n";
-  for (const char* pipeline : {"dense", "MoE", "RMoE-I", "RMoE-D"}) {
+  for (const char* pipeline : {"dense", "MoE", "RMoE-I", "RMoE-D", "scratch"}) {
     const Row row = row_of(pipeline);
     if (row.empty()) continue;
     const bool is_dense = row.front().pipeline == "dense";

@@ -108,19 +108,27 @@ const CompiledTask& Study::task_of(const PipelineStage& stage) {
   return stage.data == StageData::upstream ? upstream() : downstream();
 }
 
+moevit::StageSteps Study::downstream_steps() {
+  return {steps_of(options_.downstream_epochs, downstream().training_images(), downstream_batch), downstream_batch,
+          options_.downstream_rate};
+}
 moevit::PipelineSteps Study::steps() {
-  const Index images = upstream().training_images(), own = downstream().training_images();
+  const Index images = upstream().training_images();
   return {{steps_of(options_.upstream_epochs, images, upstream_batch), upstream_batch, options_.upstream_rate},
           {steps_of(options_.intermediate_epochs, images, upstream_batch), upstream_batch, options_.intermediate_rate},
-          {steps_of(options_.downstream_epochs, own, downstream_batch), downstream_batch, options_.downstream_rate}};
+          downstream_steps()};
 }
 
 moevit::Pipeline Study::pipeline(const std::string& name) {
+  if (name == "scratch")
+    return {"scratch",
+            {{"downstream", StageData::downstream, StageModel::residual_moe, moevit::StageStart::nothing,
+              downstream_steps()}}};
   if (name == "dense") return moevit::dense_pipeline(steps());
   if (name == "moe") return moevit::moe_pipeline(steps());
   if (name == "rmoe-i") return moevit::rmoe_i_pipeline(steps());
   if (name == "rmoe-d") return moevit::rmoe_d_pipeline(steps());
-  moevit::fail("downstream: expected the pipeline dense, moe, rmoe-i or rmoe-d, found ", name);
+  moevit::fail("downstream: expected the pipeline dense, moe, rmoe-i, rmoe-d or scratch, found ", name);
 }
 
 std::filesystem::path Study::folder_of(const moevit::Pipeline& part, std::uint64_t seed) const {
@@ -136,7 +144,8 @@ StageRequest Study::request_of(const PipelineStage& stage, std::uint64_t seed) c
   StageRequest request{.stage = stage, .start = {}, .residual_deviation = options_.residual_deviation, .training = {}};
   request.training =
       stage.data == StageData::upstream ? upstream_options(stage, options_) : downstream_options(stage, options_);
-  request.training.seed = stage.start == moevit::StageStart::nothing ? upstream_seed : seed;
+  const bool is_shared = stage.data == StageData::upstream && stage.start == moevit::StageStart::nothing;
+  request.training.seed = is_shared ? upstream_seed : seed;
   return request;
 }
 

@@ -41,7 +41,8 @@ class Study {
   /// Throws Error when the folder holds results of other options.
   explicit Study(StudyOptions options);
 
-  /// The pipelines by their names on the command line: dense, moe, rmoe-i, rmoe-d.
+  /// The pipelines by their names on the command line: dense, moe, rmoe-i, rmoe-d, and scratch, which has experts and
+  /// no upstream stage.
   moevit::Pipeline pipeline(const std::string& name);
   /// Trains what is missing of a pipeline and evaluates it.
   Record run(const std::string& pipeline, std::uint64_t seed, moevit::TrainingMonitor& monitor);
@@ -50,6 +51,7 @@ class Study {
   const Records& records() const { return records_; }
 
  private:
+  moevit::StageSteps downstream_steps();
   moevit::PipelineSteps steps();
   const CompiledTask& upstream();
   const CompiledTask& downstream();

@@ -83,6 +83,13 @@ TEST_CASE("train_downstream runs pipelines, and again only what is missing") {
   CHECK(train(folder.path(), {{"--pipelines", "dense,rmoe-i,rmoe-d"}, {"--seeds", "1,2"}}).code == 0);
   CHECK(read_text(run / "results.jsonl") == results);
 
+  // Without an upstream stage nobody reads upstream images.
+  std::filesystem::remove_all(folder / "upstream");
+  const ProgramResult scratch = train(folder.path(), {{"--pipelines", "scratch"}});
+  INFO(scratch.errors);
+  REQUIRE(scratch.code == 0);
+  CHECK(has(scratch.output, "| scratch | 1 |"));
+
   const ProgramResult other = train(folder.path(), {{"--balance", "3"}});
   CHECK(other.code == 1);
   CHECK(has(other.errors, "these results are of another 'importance loss'"));
