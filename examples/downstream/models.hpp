@@ -68,13 +68,18 @@ inline constexpr moevit::CvtConfig small_cvt_maps = [] {
   return config;
 }();
 
-/// k = 1 with weight 1, where gradients are those of weighting by the gate: Wu et al. 2022, alignment.
-constexpr moevit::MoeConfig residual_experts(moevit::Placement placement) {
-  return {.experts = 8, .selected = 1, .placement = placement, .scale_by_gate = false};
-}
-/// The blocks with the largest gain scores (train_downstream --gains), see examples/results/downstream/README.md.
-inline constexpr moevit::MoeConfig swin_experts = residual_experts(moevit::blocks({3, 5}));
-inline constexpr moevit::MoeConfig cvt_experts = residual_experts(moevit::blocks({3, 5}));
+/// k = 1 with weight 1, where gradients are those of weighting by the gate: Wu et al. 2022, alignment. The blocks are
+/// those that did best on validation images, see examples/results/downstream/README.md; a build may try others.
+#ifndef MOEVIT_DOWNSTREAM_BLOCKS
+#define MOEVIT_DOWNSTREAM_BLOCKS 3, 5
+#endif
+#ifndef MOEVIT_DOWNSTREAM_EXPERTS
+#define MOEVIT_DOWNSTREAM_EXPERTS 8
+#endif
+inline constexpr moevit::MoeConfig residual_experts{.experts = MOEVIT_DOWNSTREAM_EXPERTS,
+                                                    .selected = 1,
+                                                    .placement = moevit::blocks({MOEVIT_DOWNSTREAM_BLOCKS}),
+                                                    .scale_by_gate = false};
 
 template <Backbone backbone, bool with_maps, bool is_sparse>
 struct BackboneOf;
@@ -84,7 +89,7 @@ struct BackboneOf<Backbone::swin, with_maps, false> {
 };
 template <bool with_maps>
 struct BackboneOf<Backbone::swin, with_maps, true> {
-  using type = moevit::Swin<with_maps ? small_swin_maps : small_swin, swin_experts, moevit::CoreAndResiduals>;
+  using type = moevit::Swin<with_maps ? small_swin_maps : small_swin, residual_experts, moevit::CoreAndResiduals>;
 };
 template <bool with_maps>
 struct BackboneOf<Backbone::cvt, with_maps, false> {
@@ -92,7 +97,7 @@ struct BackboneOf<Backbone::cvt, with_maps, false> {
 };
 template <bool with_maps>
 struct BackboneOf<Backbone::cvt, with_maps, true> {
-  using type = moevit::Cvt<with_maps ? small_cvt_maps : small_cvt, cvt_experts, moevit::CoreAndResiduals>;
+  using type = moevit::Cvt<with_maps ? small_cvt_maps : small_cvt, residual_experts, moevit::CoreAndResiduals>;
 };
 
 template <Task task, class Maps>

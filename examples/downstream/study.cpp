@@ -57,20 +57,24 @@ moevit::TrainerOptions downstream_options(const PipelineStage& stage, const Stud
   return options;
 }
 
-moevit::Fingerprint settings_of(const StudyOptions& options) {
-  const auto blocks = [](const moevit::MoeConfig& moe) { return moevit::cpp_config(moe); };
+/// What upstream stages depend on.
+moevit::Fingerprint upstream_settings(const StudyOptions& options) {
   return {{"upstream epochs", text(options.upstream_epochs)},
           {"intermediate epochs", text(options.intermediate_epochs)},
-          {"downstream epochs", text(options.downstream_epochs)},
           {"upstream learning rate", text(options.upstream_rate)},
           {"intermediate learning rate", text(options.intermediate_rate)},
-          {"downstream learning rate", text(options.downstream_rate)},
-          {"learning rate of the backbone", text(options.backbone_rate)},
           {"importance loss", text(options.balance)},
           {"deviation of residuals", text(options.residual_deviation)},
           {"frozen cores", text(options.freezes_cores)},
-          {"experts of the Swin", blocks(swin_experts)},
-          {"experts of the CvT", blocks(cvt_experts)}};
+          {"experts", moevit::cpp_config(residual_experts)}};
+}
+/// What the stages of a task depend on.
+moevit::Fingerprint downstream_settings(const StudyOptions& options) {
+  moevit::Fingerprint settings = upstream_settings(options);
+  settings["downstream epochs"] = text(options.downstream_epochs);
+  settings["downstream learning rate"] = text(options.downstream_rate);
+  settings["learning rate of the backbone"] = text(options.backbone_rate);
+  return settings;
 }
 
 Index steps_of(double epochs, Index images, Index batch) {
@@ -83,7 +87,10 @@ std::string seed_folder(std::uint64_t seed) { return std::string("seed").append(
 
 Study::Study(StudyOptions options) : options_(std::move(options)), records_(options_.output / "results.jsonl") {
   std::filesystem::create_directories(options_.output);
-  require_settings(options_.output / "settings.json", settings_of(options_));
+  const std::string backbone = name_in(backbone_names, options_.backbone);
+  const std::string task = backbone + "-" + name_in(task_names, options_.task);
+  require_settings(options_.output / ("settings-" + backbone + ".json"), upstream_settings(options_));
+  require_settings(options_.output / ("settings-" + task + ".json"), downstream_settings(options_));
 }
 
 const CompiledTask& Study::upstream() {

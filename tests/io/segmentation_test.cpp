@@ -70,6 +70,19 @@ TEST_CASE("segmentation folders: what does not fit is named") {
   CHECK(contains(error_of([&] { folder.open(); }), "a.png does not exist"));
 }
 
+TEST_CASE("segmentation: sets are put together") {
+  const StreetFolder first, second;
+  write_mask(second / "train/masks/b.png", 3, 2, 0);
+  SegmentationDataset both = first.open();
+  both.append(second.open());
+  REQUIRE(both.size() == 4);
+  CHECK(both.mask(1).pixels()[0] == 1);
+  CHECK(both.mask(3).pixels()[0] == 0);
+  CHECK(contains(error_of([&] { both.append(second.open({.class_names = {"road", "bus"}})); }), "the same 2 classes"));
+  CHECK_THROWS_AS(both.append(second.open({.class_names = {"road", "car"}, .ignored = 9})), Error);
+  CHECK(both.size() == 4);
+}
+
 TEST_CASE("segmentation: streets (CamVid)") {
   const auto folder = unpacked("camvid-nc.tar");
   if (!folder) return;

@@ -91,6 +91,22 @@ TEST_CASE("voc: no more warnings than a program can print") {
   CHECK(std::ssize(read.warnings) == DetectionAnnotations::most_warnings);
 }
 
+TEST_CASE("voc: annotations of two splits are put together") {
+  const VocFolder first({annotation(object("dog", corners(1, 2, 4, 8)))});
+  const VocFolder second({annotation(""), annotation(object("dog", corners(3, 3, 3, 3)))});
+  const std::vector<std::string> names{"dog"};
+  DetectionAnnotations both = read_voc(first.path(), {.class_names = names});
+  append(both, read_voc(second.path(), {.class_names = names}));
+  CHECK(both.images.size() == 3);
+  CHECK(both.counts == AnnotationCounts{.objects = 2, .degenerate = 1, .empty_images = 2});
+  CHECK(both.warnings.size() == 1);
+  CHECK(contains(error_of([&] {
+                   append(both, read_voc(second.path(), {.class_names = {"dog", "cat"}}));
+                 }),
+                 "the same 1 classes"));
+  CHECK(both.images.size() == 3);
+}
+
 TEST_CASE("voc: class names that are given decide") {
   const VocFolder folder({annotation(object("dog", corners(1, 2, 4, 8)))});
   const auto read = read_voc(folder.path(), {.class_names = {"bird", "dog"}});

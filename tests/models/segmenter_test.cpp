@@ -7,6 +7,7 @@
 #include "models/small_dense_models.hpp"
 
 #include <moevit/io/backbone_weights.hpp>
+#include <moevit/models/cvt.hpp>
 
 #include <thread>
 
@@ -215,4 +216,25 @@ TEST_CASE("segmenters are saved and loaded by name, backbones of classifiers go 
       }
   CHECK(compared == std::ssize(classifier.parameters()) - 4);
   CHECK(contains(error_of([&] { load_backbone(fresh, folder / "missing.safetensors"); }), "missing.safetensors"));
+}
+
+TEST_CASE("the backbone of a segmenter begins with a CvT that has a class token, without the token") {
+  const TemporaryFolder folder;
+  static constexpr CvtConfig classifier_config{
+      .image = 16, .channels = 2, .depths = {1, 1, 0, 0}, .dims = {8, 16, 0, 0}, .heads = {1, 2, 0, 0}, .classes = 3};
+  static constexpr CvtConfig maps = [] {
+    CvtConfig config = classifier_config;
+    config.class_token = false, config.classes = 0;
+    return config;
+  }();
+  Cvt<classifier_config> classifier;
+  randomise(classifier.parameters(), 3);
+  save(classifier, folder / "classifier.safetensors");
+  Segmenter<Cvt<maps>, small_upernet> net;
+  const BackboneReport report = load_backbone(net, folder / "classifier.safetensors");
+  CHECK(report.kept.empty());
+  CHECK(std::count(report.file.unused.begin(), report.file.unused.end(), "stages.1.embedding.class_token") == 1);
+  const Parameter mine = net.parameters().front();
+  CHECK(mine.values() == classifier.parameters().front().values());
+  CHECK("backbone." + classifier.parameters().front().name == mine.name);
 }

@@ -46,8 +46,9 @@ inline bool is_output_norm(const std::string& parameter) {
 }  // namespace detail
 
 /// Loads the stages of the backbone from a file under any naming that load() knows. The norms behind stages, which
-/// classifiers do not have, may be missing: the report names them. Tensors of a classifier may stay unused. Throws
-/// Error that lists everything else that does not fit; the model is then as it was.
+/// classifiers do not have, may be missing: the report names them. Tensors of a classifier may stay unused, and the
+/// class token of a CvT, to which the places of its last map attend and which maps leave out. Throws Error that lists
+/// everything else that does not fit; the model is then as it was.
 template <class Net>
 BackboneReport load_backbone(Net& net, const std::filesystem::path& path, LoadOptions options = {}) {
   detail::refuse_zip(path);
@@ -65,6 +66,8 @@ BackboneReport load_backbone(Net& net, const std::filesystem::path& path, LoadOp
   }
   for (const char* classifier : {"norm.*", "head.*", "layernorm.*", "classifier.*"})
     options.ignore.push_back(classifier);
+  for (const auto& [name, tensor] : named.tensors)
+    if (name.ends_with("cls_token") || name.ends_with("class_token")) options.ignore.push_back(name);
   options.check_configuration = false;  // classifiers differ in image, classes and form; shapes are compared anyhow
   report.file = load(part, file, options);
   return report;

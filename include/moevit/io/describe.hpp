@@ -1,11 +1,10 @@
 /// Finds out which model a weights file is for.
 #pragma once
 
-#include <moevit/core/description.hpp>
-#include <moevit/core/error.hpp>
 #include <moevit/io/config_fields.hpp>
+#include <moevit/io/describe_hierarchical.hpp>
+#include <moevit/io/inferred_model.hpp>
 #include <moevit/io/model_metadata.hpp>
-#include <moevit/io/naming/ours.hpp>
 #include <moevit/io/tensor_file.hpp>
 
 #include <cmath>
@@ -16,13 +15,6 @@
 #include <vector>
 
 namespace moevit {
-
-/// What a file says about its model, and what had to be assumed because no file of that naming says it.
-struct InferredModel {
-  ModelDescription description;
-  std::string naming;
-  std::vector<std::string> assumptions;  // sentences; empty for files of ours
-};
 
 namespace detail {
 
@@ -248,10 +240,15 @@ class ModelInference {
 }  // namespace detail
 
 /// The model a file was saved from, or the one its names and shapes fit. Throws Error when the naming is unknown or
-/// what every vision transformer has is not there.
+/// what every model of its kind has is not there.
 inline InferredModel describe(const TensorFile& file) {
   if (const auto metadata = read_metadata(file)) return {metadata->description, "own", {}};
-  return detail::ModelInference(file).run();
+  const NamedTensors named = recognise_naming(file);
+  const detail::OurShapes shapes(named);
+  if (!shapes.find_name("stages.0.blocks.0.norm1.scale")) return detail::ModelInference(file).run();
+  const bool is_swin = shapes.find_name("stages.0.blocks.0.attention.relative_position_bias").has_value();
+  if (is_swin) return detail::SwinInference(file.path().string(), named).run();
+  return detail::CvtInference(file.path().string(), named).run();
 }
 
 }  // namespace moevit

@@ -78,6 +78,17 @@ class OurShapes {
     const auto found = find(pattern, block);
     return found && found->shape.size() == rank ? found : std::nullopt;
   }
+  /// The parameter that we call `name`, numbers included; nothing when the file has none that fits.
+  std::optional<OurShape> find_name(const std::string& name) const {
+    if (named_.table->naming == Naming::own) return find_tensor(name, NameLayout::same, "");
+    for (const NameRow& row : named_.table->rows) {
+      const auto numbers = match_numbers(row.ours, name);
+      const StoredTensor* tensor = numbers ? named_.find(fill_numbers(row.theirs, *numbers)) : nullptr;
+      if (!tensor) continue;
+      if (const auto found = our_shape(tensor->shape, row.layout)) return found;
+    }
+    return std::nullopt;
+  }
   /// Whether a tensor of the file has exactly this name.
   bool has_theirs(std::string_view name) const { return named_.find(name) != nullptr; }
 
