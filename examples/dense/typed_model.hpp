@@ -63,13 +63,11 @@ class DetectorHolder final : public Holder<Detector, Net> {
   }
 };
 
-/// Tries the dense and the sparse model of a task, if this build has it.
+/// Tries the dense and the sparse model of a task.
 template <template <class> class HolderOf, downstream::Backbone backbone, downstream::Task task, class Kind>
 void try_task(Attempts<Kind>& attempts) {
-  if constexpr (downstream::is_compiled(task)) {
-    attempts.template try_type<HolderOf<downstream::Net<backbone, task, false>>>();
-    attempts.template try_type<HolderOf<downstream::Net<backbone, task, true>>>();
-  }
+  attempts.template try_type<HolderOf<downstream::Net<backbone, task, false>>>();
+  attempts.template try_type<HolderOf<downstream::Net<backbone, task, true>>>();
 }
 
 template <downstream::Backbone backbone>
