@@ -41,15 +41,11 @@ void check_type(int classes) {
 
 }  // namespace
 
-TEST_CASE("detect finds every type of detector from the file") {
+TEST_CASE("detect finds the type from the file: both backbones, both tasks, dense and with experts") {
   check_type<Backbone::swin, Task::nuclei_boxes, false>(1);
-  check_type<Backbone::swin, Task::nuclei_boxes, true>(1);
-  check_type<Backbone::swin, Task::bccd, false>(3);
   check_type<Backbone::swin, Task::bccd, true>(3);
-  check_type<Backbone::cvt, Task::nuclei_boxes, false>(1);
   check_type<Backbone::cvt, Task::nuclei_boxes, true>(1);
   check_type<Backbone::cvt, Task::bccd, false>(3);
-  check_type<Backbone::cvt, Task::bccd, true>(3);
 }
 
 TEST_CASE("detect gives the boxes of the model in pixels of the image, crowded ones too") {
@@ -96,7 +92,7 @@ TEST_CASE("detect gives the boxes of the model in pixels of the image, crowded o
 
 TEST_CASE("detect says that there is nothing, and takes images of one pixel") {
   const TemporaryFolder folder;
-  const std::string weights = random_weights<Backbone::cvt, Task::nuclei_boxes, false>(folder, {"nucleus"});
+  const std::string weights = random_weights<Backbone::swin, Task::nuclei_boxes, false>(folder, {"nucleus"});
   write_ppm(folder / "in/a.ppm", 1, 1);
   write_ppm(folder / "in/b.ppm", 31, 100);
   const ProgramResult result =
@@ -139,7 +135,7 @@ TEST_CASE("detect refuses other weights and images it cannot read") {
   const ProgramResult classified = run_program(MOEVIT_ROUTING_REPORT_PROGRAM, {"-w", segmenter, image, "-o", output});
   CHECK(classified.code == 1);
   CHECK(contains(classified.errors, "holds a segmenter, which the program segment takes"));
-  const std::string weights = random_weights<Backbone::swin, Task::bccd, false>(folder);
+  const std::string weights = random_weights<Backbone::cvt, Task::bccd, false>(folder);
   CHECK(detect({"-w", weights, image, "-o", output, "--least-score", "1"}).code == 2);
   std::ofstream(bad) << "\xFF\xD8\xFF not much of a JPEG";
   const ProgramResult result = detect({"-w", weights, bad, image, "-o", output});
