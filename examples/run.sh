@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Classifies the 10,000 test images of Fashion-MNIST with a Mobile V-MoE and a V-MoE, and writes a page for each that shows
-# how its experts share the work. Builds the examples first; on Debian it installs what is missing.
+# how its experts share the work; then finds nuclei of cells in a picture from a microscope. Builds the examples first; on
+# Debian it installs what is missing.
 #   bash examples/run.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,3 +25,18 @@ show() {
 }
 show fashion_mobile_vmoe "Mobile V-MoE" 30
 show fashion_vmoe "V-MoE" 12
+
+# The nuclei of one image, where there are weights. MOEVIT_NUCLEI: the image, any JPEG, PNG or PPM.
+segmenter=examples/weights/nuclei_segmenter.safetensors
+nuclei=${MOEVIT_NUCLEI:-}
+archive=../shared/data/nuclei-dsb2018.tar
+if [ -f "$segmenter" ] && [ -z "$nuclei" ] && [ -f "$archive" ]; then
+  tar -xf "$archive" -C build images/0034.jpg  # one that the weights were not trained with
+  nuclei=build/images/0034.jpg
+fi
+if [ -f "$segmenter" ] && [ -n "$nuclei" ]; then
+  say "nuclei in $nuclei, $segmenter"
+  "$programs/segment" --weights "$segmenter" --title "Nuclei" --masks --output build/nuclei "$nuclei"
+elif [ -f "$segmenter" ]; then
+  say "no image of nuclei here: set MOEVIT_NUCLEI to one, e.g. of BBBC038 (CC0), https://bbbc.broadinstitute.org/BBBC038"
+fi

@@ -47,18 +47,11 @@ class ImageList {
   /// Opens every path, as moevit::open_dataset does. A path that cannot be opened is a problem; the others stay.
   /// Classes that a data set names are found by name among the model's; without names the numbers are taken as they
   /// are.
-  ImageList(const std::vector<std::string>& paths, const std::string& split, const Classes& classes,
-            Problems& problems) {
-    for (const std::string& path : paths) {
-      try {
-        std::shared_ptr<const moevit::Dataset> set = moevit::open_dataset(path, {.split = split, .limits = {}});
-        append(*set, path, classes, problems);
-        sets_.push_back(std::move(set));
-      } catch (const moevit::Error& error) {
-        problems.report(error.what());
-      }
-    }
-  }
+  ImageList(const std::vector<std::string>& paths, const std::string& split, const Classes& classes, Problems& problems)
+      : ImageList(paths, split, &classes, problems) {}
+  /// The same without labels, for models that do not classify images.
+  ImageList(const std::vector<std::string>& paths, const std::string& split, Problems& problems)
+      : ImageList(paths, split, nullptr, problems) {}
 
   /// The first `count` images, or all if there are fewer.
   ImageList first(moevit::Index count) const {
@@ -77,6 +70,8 @@ class ImageList {
   void read(moevit::Index i, const moevit::Preprocessing& target, std::span<float> out) const {
     at(i).set->read(at(i).image, target, out);
   }
+  /// The image as it is stored. Throws moevit::Error naming it.
+  moevit::Image pixels(moevit::Index i) const { return at(i).set->pixels(at(i).image); }
 
  private:
   struct Entry {
@@ -85,16 +80,29 @@ class ImageList {
     moevit::Index label;
   };
 
+  ImageList(const std::vector<std::string>& paths, const std::string& split, const Classes* classes,
+            Problems& problems) {
+    for (const std::string& path : paths) {
+      try {
+        std::shared_ptr<const moevit::Dataset> set = moevit::open_dataset(path, {.split = split, .limits = {}});
+        append(*set, path, classes, problems);
+        sets_.push_back(std::move(set));
+      } catch (const moevit::Error& error) {
+        problems.report(error.what());
+      }
+    }
+  }
+
   const Entry& at(moevit::Index i) const { return entries_.at(static_cast<std::size_t>(i)); }
 
-  void append(const moevit::Dataset& set, const std::string& path, const Classes& classes, Problems& problems) {
+  void append(const moevit::Dataset& set, const std::string& path, const Classes* classes, Problems& problems) {
     if (!set.skipped().empty())
       problems.note(path + ": " + std::to_string(set.skipped().size()) + " files are no images by their names, e.g. " +
                     set.skipped().front());
     std::set<std::string> unknown;
     std::vector<Entry> entries;
     for (moevit::Index image = 0; image < set.size(); ++image)
-      entries.push_back({&set, image, find_class(set, image, classes, unknown)});
+      entries.push_back({&set, image, classes ? find_class(set, image, *classes, unknown) : -1});
     entries_.insert(entries_.end(), entries.begin(), entries.end());
     if (!unknown.empty())
       problems.note(path + ": " + std::to_string(unknown.size()) + " of its classes are none of the model's, e.g. '" +

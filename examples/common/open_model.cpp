@@ -1,4 +1,5 @@
 #include "common/open_model.hpp"
+#include "common/file_kind.hpp"
 #include "common/models.hpp"
 
 #include <moevit/io/cpp_type.hpp>
@@ -16,6 +17,8 @@ namespace {
 
 /// What to do when no known model fits. `reasons`: why each does not, one after the other.
 [[noreturn]] void refuse_model(const moevit::TensorFile& file, const std::string& reasons) {
+  if (const FileKind kind = kind_of(file); kind != FileKind::classifier)
+    moevit::fail(file.path().string(), ": ", hint_for(kind));
   const moevit::InferredModel model = moevit::describe(file);  // throws when it is no vision transformer at all
   std::string assumptions;
   for (const std::string& assumption : model.assumptions) assumptions += "\n  // " + assumption;

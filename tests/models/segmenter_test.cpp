@@ -160,6 +160,25 @@ TEST_CASE("segmenters say what does not fit") {
   CHECK(contains(error_of([&] { net.segment(images, {0, 8}, logits, context); }), "at least 1 x 1"));
 }
 
+TEST_CASE("classes of pixels are those of the logits, resized where the image has another size") {
+  constexpr MapSize map{5, 7};
+  const std::vector<float> logits = normal_values(map.places() * 3, 8);
+  const ConstMatrixView view(logits.data(), map.places(), 3);
+  for (const MapSize image : {MapSize{5, 7}, MapSize{1, 1}, MapSize{13, 4}, MapSize{40, 61}}) {
+    CAPTURE(image.height, image.width);
+    std::vector<float> resized(static_cast<std::size_t>(image.places() * 3));
+    Workspace workspace{ScratchBytes{}};
+    resize_map(view, map, 1, {resized.data(), image.places(), 3}, image, workspace);
+    std::vector<std::int32_t> expected(static_cast<std::size_t>(image.places())), found(expected);
+    top_classes_of_pixels({resized.data(), image.places(), 3}, expected);
+    top_classes_of_pixels(view, map, found, image);
+    CHECK(found == expected);
+  }
+  std::vector<std::int32_t> found(6);
+  CHECK(contains(error_of([&] { top_classes_of_pixels(view, map, found, {2, 2}); }), "room for 4, found 35 and 6"));
+  CHECK_THROWS_AS(top_classes_of_pixels({nullptr, 0, 3}, {0, 0}, found, {2, 3}), Error);
+}
+
 TEST_CASE("gradients of segmenters are those of differences") {
   check_dense_gradients<SmallSegmenter>(false);
   check_dense_gradients<SparseSegmenter>(true);

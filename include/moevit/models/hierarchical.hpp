@@ -93,6 +93,12 @@ class HierarchicalTransformer {
     each_stage([&](auto stage) { sizes[place<stage> + 1] = StageType<stage>::map_of(sizes[place<stage>]); });
     return sizes;
   }
+  /// The stage that a block belongs to.
+  static constexpr Index stage_of(int block) {
+    Index result = 0;
+    each_stage([&](auto stage) { result = block >= StageType<stage>::first_block ? stage : result; });
+    return result;
+  }
   /// Tokens of one image of the configured size in a block.
   static constexpr Index tokens_at(int block) { return tokens_at(block, map_sizes(config.image_size())); }
   static constexpr Index tokens_at(int block, const MapSizes& sizes) {

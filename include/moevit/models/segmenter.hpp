@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace moevit {
 
@@ -125,6 +126,24 @@ inline void top_classes_of_pixels(ConstMatrixView logits, std::span<std::int32_t
     classes[static_cast<std::size_t>(pixel)] =
         static_cast<std::int32_t>(std::max_element(values, values + logits.cols()) - values);
   }
+}
+
+/// The same for an image of another size than the map of the logits, which are resized bilinearly, as resize_map()
+/// does: large images need no room for logits of their own. Throws Error for a map without places.
+inline void top_classes_of_pixels(ConstMatrixView logits, MapSize map, std::span<std::int32_t> classes, MapSize image) {
+  if (logits.rows() != map.places() || std::ssize(classes) != image.places())
+    fail("classes of pixels: expected logits of ", map.places(), " places and room for ", image.places(), ", found ",
+         logits.rows(), " and ", classes.size());
+  const ResizeAxis rows(map.height, image.height), columns(map.width, image.width);
+  std::vector<float> values(static_cast<std::size_t>(logits.cols()));
+  for (Index y = 0; y < image.height; ++y)
+    for (Index x = 0; x < image.width; ++x) {
+      detail::sum_places(
+          logits, map.width, rows.sources(y), columns.sources(x), [&](Index row) { return rows.weight(y, row); },
+          [&](Index column) { return columns.weight(x, column); }, values.data());
+      classes[static_cast<std::size_t>(y * image.width + x)] =
+          static_cast<std::int32_t>(std::max_element(values.begin(), values.end()) - values.begin());
+    }
 }
 
 }  // namespace moevit

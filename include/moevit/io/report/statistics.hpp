@@ -165,23 +165,27 @@ struct PatchRouting {
   std::vector<bool> dropped;  // by patch: no expert computed it
 };
 
-/// The patches of image number `image` of `images` in the last pass of a context. Of an ensemble the first member is
-/// shown.
-inline PatchRouting patch_routing(const Context& context, int block, Index image, Index images, const VitConfig& vit) {
-  const SparsePlan& plan = context.plan(block);
-  const Index first = image * (plan.tokens() / images) + vit.tokens() - vit.patches();
-  const auto patches = static_cast<std::size_t>(vit.patches());
-  PatchRouting result{std::vector<int>(patches, -1), std::vector<bool>(patches, true)};
-  std::vector<float> best(patches, -1.f);
+/// The `patches` tokens of a plan that begin at first_token.
+inline PatchRouting patch_routing(const SparsePlan& plan, Index first_token, Index patches) {
+  PatchRouting result{std::vector<int>(static_cast<std::size_t>(patches), -1),
+                      std::vector<bool>(static_cast<std::size_t>(patches), true)};
+  std::vector<float> best(static_cast<std::size_t>(patches), -1.f);
   for (const Choice& choice : plan.choices()) {
-    if (choice.token < first || choice.token >= first + vit.patches()) continue;
-    const auto patch = static_cast<std::size_t>(choice.token - first);
+    if (choice.token < first_token || choice.token >= first_token + patches) continue;
+    const auto patch = static_cast<std::size_t>(choice.token - first_token);
     if (choice.slot >= 0) result.dropped[patch] = false;
     if (choice.gate <= best[patch]) continue;
     best[patch] = choice.gate;
     result.expert[patch] = choice.expert;
   }
   return result;
+}
+
+/// The patches of image number `image` of `images` in the last pass of a context. Of an ensemble the first member is
+/// shown.
+inline PatchRouting patch_routing(const Context& context, int block, Index image, Index images, const VitConfig& vit) {
+  const SparsePlan& plan = context.plan(block);
+  return patch_routing(plan, image * (plan.tokens() / images) + vit.tokens() - vit.patches(), vit.patches());
 }
 
 }  // namespace moevit::report
