@@ -41,7 +41,7 @@ moevit::TrainerOptions upstream_options(const PipelineStage& stage, const StudyO
   options.label_smoothing = 0.1;
   options.loader.augmentation.flip = 0.5;
   options.loader.augmentation.crop_padding = 4;
-  options.evaluate_every = std::max<Index>(1, options.steps / 5);
+  options.evaluate_every = std::max<Index>(300, options.steps / 5);  // a short stage is evaluated at its end only
   return options;
 }
 
