@@ -3,7 +3,7 @@
 
 #include "errors.hpp"
 #include "gradient_check.hpp"
-#include "layers/map_reference.hpp"
+#include "layers/map_test.hpp"
 #include "models/small_dense_models.hpp"
 
 #include <moevit/models/dense_backpropagation.hpp>
