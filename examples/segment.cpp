@@ -86,9 +86,18 @@ std::string line_of(const Json& json) {
   return line;
 }
 
+/// With windows images have their own size unless the flags say otherwise, and the limit is that of a window.
+void adapt_to_windows(DenseFlags& flags, MapSize window) {
+  if (window.height > flags.most_pixels / window.width)
+    moevit::fail("--window: ", window.height, " x ", window.width, ", the limit is ", flags.most_pixels,
+                 " pixels (--most-pixels)");
+  flags.most_pixels = std::max(flags.most_pixels, moevit::ImageLimits().max_pixels);
+  if (flags.shorter_side < 0) flags.shorter_side = 0;
+}
+
 int segment(Flags& flags) {
   const auto windows = windows_of(flags);
-  if (windows && flags.dense.shorter_side < 0) flags.dense.shorter_side = 0;
+  if (windows) adapt_to_windows(flags.dense, windows->window);
   const auto model = open_segmenter(flags.dense.weights);
   DenseRun run(flags.dense, *model, "segment");
   moevit::SegmentationReport report{.title = flags.dense.title, .class_names = model->class_names()};

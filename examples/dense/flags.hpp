@@ -41,7 +41,7 @@ struct DenseFlags {
   moevit::Index limit = -1;
   moevit::Index pictures = 24;
   moevit::Index shorter_side = -1;  // -1: as in training
-  moevit::Index most_pixels = 16'777'216;
+  moevit::Index most_pixels = 4'194'304;
   moevit::Index threads = std::max<moevit::Index>(1, static_cast<moevit::Index>(std::thread::hardware_concurrency()));
   bool routing = false;
 
@@ -62,7 +62,10 @@ struct DenseFlags {
     app.add_option("--shorter-side", shorter_side,
                    "Pixels that the shorter side of an image is resized to; 0: not resized. Default: as in training")
         ->check(CLI::Range(0, 65536));
-    app.add_option("--most-pixels", most_pixels, "Images that the model would see with more pixels are refused")
+    app.add_option("--most-pixels", most_pixels,
+                   "Images that the model would see with more pixels at once are refused: time grows with their square "
+                   "where attention "
+                   "is over whole maps (CvT)")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     app.add_option("--threads", threads, "Threads; results do not depend on them")

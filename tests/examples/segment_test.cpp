@@ -108,6 +108,7 @@ TEST_CASE("segment gives the classes that the model gives, in the size of the im
           net->segment(values, size, logits, context, {{40, 32}, {30, 20}});
         }));
   CHECK(windows != whole);
+  CHECK(mask({"--window", "40,32", "--stride", "30,20", "--most-pixels", "1280"}).first == windows);
   const auto [own, seen_own] = mask({"--shorter-side", "0"});
   CHECK(seen_own == seen_windows);
   CHECK(own == mask({"--window", "500,500"}).first);
@@ -118,14 +119,14 @@ TEST_CASE("segment takes images of one pixel, strips, folders and images of one 
   const TemporaryFolder folder;
   const std::string weights = random_weights<Backbone::cvt, Task::nuclei_masks, false>(folder, {"no <b>", "yes"});
   write_ppm(folder / "in/a.ppm", 1, 1);
-  write_ppm(folder / "in/b.ppm", 200, 3, 2);
+  write_ppm(folder / "in/b.ppm", 40, 3, 2);
   write_pgm(folder / "in/c.pgm", 3);
   const std::string other = write_ppm(folder / "other/a.ppm", 5, 9);
   const json images =
       segmented(folder, {"-w", weights, (folder / "in").string(), other, "--masks", "--pictures", "2"}).at("images");
   REQUIRE(images.size() == 4);
   check_image(folder, images[0], 1, 1, 2);
-  check_image(folder, images[1], 200, 3, 2);
+  check_image(folder, images[1], 40, 3, 2);
   check_image(folder, images[2], 28, 28, 2);
   check_image(folder, images[3], 5, 9, 2);
   CHECK(images[0]["mask"] == "a.ppm.mask.png");
@@ -201,6 +202,7 @@ TEST_CASE("segment refuses weights, options and folders that make no sense") {
   errors(weights, 2, {"--stride", "12,12"});
   errors(weights, 2, {"--window", "12,12", "--routing"});
   CHECK(contains(errors(weights, 1, {"--window", "12,12", "--stride", "13,12"}), "a stride from 1"));
+  CHECK(contains(errors(weights, 1, {"--window", "12,12", "--most-pixels", "143"}), "the limit is 143 pixels"));
   CHECK(contains(errors(weights, 1, {"--routing"}), "no sparse block"));
   save(*random_net<Backbone::cvt, Task::nuclei_masks, false>({"a", "b", "c"}), folder / "weights.safetensors");
   CHECK(contains(errors(weights, 1), "the names of 2 classes, found 3"));
