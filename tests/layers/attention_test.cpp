@@ -1,8 +1,7 @@
 #include "layers/layer_test.hpp"
+#include "same_bits.hpp"
 
 #include <moevit/layers/attention.hpp>
-
-#include <cstring>
 
 using namespace moevit;
 
@@ -83,6 +82,6 @@ TEST_CASE("Attention gives an image the same bits wherever it stands in a batch"
   for (Index image = 0; image < images; ++image) {
     const std::vector<float> alone =
         layer.run({stream.begin() + image * size, stream.begin() + (image + 1) * size}, tokens, nullptr, workspace);
-    CHECK(std::memcmp(alone.data(), all.data() + image * size, alone.size() * sizeof(float)) == 0);
+    CHECK(test::same_bits(alone, std::span(all).subspan(static_cast<std::size_t>(image * size), alone.size())));
   }
 }

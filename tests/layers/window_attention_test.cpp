@@ -1,11 +1,10 @@
 #include "gradient_check.hpp"
 #include "layers/layer_test.hpp"
 #include "layers/window_reference.hpp"
+#include "same_bits.hpp"
 
 #include <moevit/layers/window_attention.hpp>
 #include <moevit/train/parameter_runs.hpp>
-
-#include <cstring>
 
 using namespace moevit;
 
@@ -170,7 +169,7 @@ TEST_CASE("window attention gives a map the same bits wherever it stands in a ba
   for (Index image = 0; image < images; ++image) {
     const std::vector<float> alone =
         layer.run({stream.begin() + image * size, stream.begin() + (image + 1) * size}, map, 1, nullptr, workspace);
-    CHECK(std::memcmp(alone.data(), all.data() + image * size, alone.size() * sizeof(float)) == 0);
+    CHECK(test::same_bits(alone, std::span(all).subspan(static_cast<std::size_t>(image * size), alone.size())));
   }
 }
 

@@ -1,15 +1,16 @@
 // What packed models promise: the same bits for any threads, batch and place; no allocation; close to float32.
 #include "allocation_counter.hpp"
 #include "catch.hpp"
+#include "same_bits.hpp"
 #include "small_models.hpp"
 
-#include <cstring>
 #include <iostream>
 #include <type_traits>
 
 namespace {
 
 using namespace small_models;
+using test::same_bits;
 
 constexpr Index batch = 5;
 
@@ -28,10 +29,6 @@ void for_each_packed(Visit visit) {
     visit(name + ", int8", net, pack<Int8>(net));
     visit(name + ", int8 experts", net, pack<Int8Experts>(net));
   });
-}
-
-bool same_bits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
 template <class Model>

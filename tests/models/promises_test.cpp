@@ -1,10 +1,10 @@
 // What every model promises: same bits for any threads, batch and place; no allocation; scratch as bounded; exact work.
 #include "allocation_counter.hpp"
 #include "catch.hpp"
+#include "same_bits.hpp"
 #include "small_models.hpp"
 
 #include <cmath>
-#include <cstring>
 #include <iostream>
 #include <limits>
 #include <thread>
@@ -12,10 +12,7 @@
 namespace {
 
 using namespace small_models;
-
-bool same_bits(std::span<const float> a, std::span<const float> b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
-}
+using test::same_bits;
 
 bool same_choices(const SparsePlan& a, const SparsePlan& b) {
   return std::equal(a.choices().begin(), a.choices().end(), b.choices().begin(), b.choices().end(),

@@ -3,6 +3,7 @@
 #include "catch.hpp"
 #include "errors.hpp"
 #include "random_values.hpp"
+#include "same_bits.hpp"
 
 #include <moevit/models/backpropagation.hpp>
 #include <moevit/models/hierarchical_backpropagation.hpp>
@@ -12,9 +13,8 @@
 #include <moevit/train/initialise.hpp>
 #include <moevit/train/upcycling.hpp>
 
-#include <cstring>
-
 using namespace moevit;
+using test::same_bits;
 
 namespace {
 
@@ -43,10 +43,6 @@ template <Index rank>
 struct SoftVit
     : Vit<vit, SoftMlp<SoftRouter<vit.dim, 4, 2>, ResidualExpertBank<ConfiguredMlp<vit>, rank>,
                        MoeConfig{.experts = 4, .placement = every(2), .router = RouterKind::soft, .slots = 2}>> {};
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
 
 template <class Net>
 std::vector<float> images_of(Index count) {

@@ -4,12 +4,12 @@
 #include "gradient_check.hpp"
 #include "parameter_values.hpp"
 #include "random_values.hpp"
+#include "same_bits.hpp"
 #include "small_models.hpp"
 
 #include <moevit/models/hierarchical_backpropagation.hpp>
 #include <moevit/train/parameter_runs.hpp>
 
-#include <cstring>
 #include <functional>
 #include <span>
 #include <string>
@@ -18,7 +18,7 @@
 
 namespace small_models {
 
-using moevit::test::values_of;
+using moevit::test::same_bits, moevit::test::values_of;
 
 inline constexpr Index batch = 3;
 
@@ -42,10 +42,6 @@ Net zeros() {
   Net net;
   set_to_zero(net.parameters());
   return net;
-}
-
-inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 /// Images, the weights of outputs in a loss, and what a training pass makes of them.

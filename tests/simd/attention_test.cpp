@@ -1,11 +1,10 @@
 #include "random_values.hpp"
 #include "reference.hpp"
+#include "same_bits.hpp"
 #include "simd/architectures.hpp"
 
 #include <moevit/core/aligned_buffer.hpp>
 #include <moevit/simd/attention.hpp>
-
-#include <cstring>
 
 using namespace moevit;
 using simd::lanes;
@@ -88,7 +87,7 @@ TEST_CASE("the attention core gives a query the same bits, alone or among others
       std::vector<float> cut(whole.size(), canary);
       for (Index first = 0; first < head.sizes.queries; first += most)
         head.run(first, std::min(most, head.sizes.queries - first), cut);
-      CHECK(std::memcmp(cut.data(), whole.data(), whole.size() * sizeof(float)) == 0);
+      CHECK(test::same_bits(cut, whole));
     }
   });
 }

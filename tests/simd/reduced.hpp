@@ -3,13 +3,12 @@
 
 #include "random_values.hpp"
 #include "reference.hpp"
+#include "same_bits.hpp"
 #include "simd/architectures.hpp"
 
 #include <moevit/core/aligned_buffer.hpp>
 #include <moevit/simd/gemm.hpp>
 #include <moevit/simd/pack_reduced.hpp>
-
-#include <cstring>
 
 namespace moevit::test {
 
@@ -56,10 +55,6 @@ struct Operands {
     return multiply_rows<Arch>(PackedWeights(kernel, w, inputs, outputs).view, 0, rows);
   }
 };
-
-inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
-}
 
 inline std::vector<float> rounded_to_bf16(std::vector<float> values) {
   simd::round_row_to_bf16(values.data(), static_cast<Index>(values.size()));

@@ -1,11 +1,10 @@
 // Products with the sum of two matrices have the bits of a product with their sum, however rows and chunks are cut.
 #include "random_values.hpp"
+#include "same_bits.hpp"
 #include "simd/architectures.hpp"
 
 #include <moevit/core/aligned_buffer.hpp>
 #include <moevit/simd/summed_gemm.hpp>
-
-#include <cstring>
 
 using namespace moevit;
 using simd::lanes;
@@ -39,7 +38,7 @@ struct SummedProduct {
     std::vector<float> expected(static_cast<std::size_t>(rows * outputs)), found(expected.size());
     simd::gemm<Arch>(tiles, view(sum), epilogue, simd::RowsOut{expected.data(), outputs});
     simd::gemm_of_sum<Arch>(tiles, view(a), view(b), epilogue, simd::RowsOut{found.data(), outputs}, room.data());
-    CHECK(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)) == 0);
+    CHECK(test::same_bits(found, expected));
 
     const Index bytes = rows * simd::tiled_row_bytes(outputs);
     AlignedBuffer<std::byte> first(bytes), second(bytes);
@@ -49,7 +48,7 @@ struct SummedProduct {
     simd::gemm<Arch>(tiles, view(sum), epilogue, simd::TilesOut{target});
     target.data = second.data();
     simd::gemm_of_sum<Arch>(tiles, view(a), view(b), epilogue, simd::TilesOut{target}, room.data());
-    CHECK(std::memcmp(first.data(), second.data(), static_cast<std::size_t>(bytes)) == 0);
+    CHECK(test::same_bits(first.span(), second.span()));
   }
 };
 

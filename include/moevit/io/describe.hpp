@@ -18,14 +18,10 @@ namespace moevit {
 
 namespace detail {
 
-/// Reads a description off names and shapes, one part after the other.
-class ModelInference {
+/// Reads the description of a vision transformer without stages off names and shapes, one part after the other.
+class VitInference : Inference {
  public:
-  explicit ModelInference(const TensorFile& file)
-      : file_(file),
-        named_(recognise_naming(file)),
-        shapes_(named_),
-        result_{{}, std::string(named_.table->name), {}} {}
+  using Inference::Inference;
 
   InferredModel run() {
     infer_patches();
@@ -40,11 +36,6 @@ class ModelInference {
   }
 
  private:
-  [[noreturn]] void unknown(const char* what) const {
-    fail(file_.path().string(), " (naming ", result_.naming, "): cannot tell the model: ", what);
-  }
-  void assume(std::string sentence) { result_.assumptions.push_back(std::move(sentence)); }
-
   void infer_patches() {
     const auto kernel = shapes_.find("patch_embedding.kernel");
     if (!kernel) unknown("no patch embedding");
@@ -137,9 +128,7 @@ class ModelInference {
     std::vector<Placement> rules = {last_odd(count), last(count)};
     if (mobile || moe_.router == RouterKind::soft) std::swap(rules[0], rules[1]);
     for (Index step = 2; step <= vit_.depth; ++step) rules.push_back(every(step));
-    Placement list{Placement::Rule::list, count, {}};
-    for (const Index block : sparse)
-      list.listed[static_cast<std::size_t>(block / 64)] |= std::uint64_t{1} << (block % 64);
+    const Placement list = blocks(sparse);
     for (const Placement& rule : rules) {
       bool same = true;
       for (Index block = 0; block < vit_.depth; ++block)
@@ -221,18 +210,13 @@ class ModelInference {
       default:
         break;
     }
-    assume("Activation and epsilon of the layer norms are not stored: taken as usual for " + result_.naming + ", " +
-           std::string(enum_name(vit_.activation)) + " and " + cpp_text(vit_.epsilon) + ".");
+    assume_usual(result_.naming, vit_.activation, vit_.epsilon);
   }
 
   static Index square_root(Index value) {
     return static_cast<Index>(std::lround(std::floor(std::sqrt(static_cast<double>(value)))));
   }
 
-  const TensorFile& file_;
-  NamedTensors named_;
-  OurShapes shapes_;
-  InferredModel result_;
   VitConfig& vit_ = result_.description.vit;
   MoeConfig& moe_ = result_.description.moe;
 };
@@ -244,11 +228,11 @@ class ModelInference {
 inline InferredModel describe(const TensorFile& file) {
   if (const auto metadata = read_metadata(file)) return {metadata->description, "own", {}};
   const NamedTensors named = recognise_naming(file);
-  const detail::OurShapes shapes(named);
-  if (!shapes.find_name("stages.0.blocks.0.norm1.scale")) return detail::ModelInference(file).run();
-  const bool is_swin = shapes.find_name("stages.0.blocks.0.attention.relative_position_bias").has_value();
-  if (is_swin) return detail::SwinInference(file.path().string(), named).run();
-  return detail::CvtInference(file.path().string(), named).run();
+  const std::string path = file.path().string();
+  const auto has = [shapes = detail::OurShapes(named)](const char* name) { return shapes.find_name(name).has_value(); };
+  if (!has("stages.0.blocks.0.norm1.scale")) return detail::VitInference(path, named).run();
+  if (has("stages.0.blocks.0.attention.relative_position_bias")) return detail::SwinInference(path, named).run();
+  return detail::CvtInference(path, named).run();
 }
 
 }  // namespace moevit

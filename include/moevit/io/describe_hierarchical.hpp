@@ -1,7 +1,6 @@
 /// Finds out which Swin or CvT a weights file is for, from its names and shapes; io/describe.hpp asks.
 #pragma once
 
-#include <moevit/io/config_fields.hpp>
 #include <moevit/io/inferred_model.hpp>
 
 #include <algorithm>
@@ -16,23 +15,18 @@
 namespace moevit::detail {
 
 /// What both families have: stages of blocks with MLPs or experts, and a classifier behind the last one.
-class HierarchicalInference {
+class HierarchicalInference : protected Inference {
  public:
-  HierarchicalInference(const std::string& file, const NamedTensors& named)
-      : file_(file), named_(named), shapes_(named), result_{{}, std::string(named.table->name), {}} {}
+  using Inference::Inference;
 
  protected:
   using PerStage = std::array<Index, most_stages>;
 
-  [[noreturn]] void unknown(const std::string& what) const {
-    fail(file_, " (naming ", result_.naming, "): cannot tell the model: ", what);
-  }
-  void assume(std::string sentence) { result_.assumptions.push_back(std::move(sentence)); }
   static std::string stage_name(Index stage, const std::string& part) {
-    return "stages." + std::to_string(stage) + "." + part;
+    return numbered_name("stages.", static_cast<std::size_t>(stage)) + "." + part;
   }
   static std::string block_name(Index stage, Index block, const std::string& part) {
-    return stage_name(stage, "blocks." + std::to_string(block) + "." + part);
+    return stage_name(stage, numbered_name("blocks.", static_cast<std::size_t>(block)) + "." + part);
   }
   /// Throws Error when the tensor is not there or of another rank.
   Shape shape_of(std::size_t rank, const std::string& name) const {
@@ -84,11 +78,6 @@ class HierarchicalInference {
   }
 
   Index classes() const { return has("head.kernel") ? shape_of(2, "head.kernel")[1] : 0; }
-
-  std::string file_;
-  const NamedTensors& named_;
-  OurShapes shapes_;
-  InferredModel result_;
 };
 
 class SwinInference : HierarchicalInference {
@@ -106,8 +95,7 @@ class SwinInference : HierarchicalInference {
     if (swin_.has_output_norms()) swin_.form = WindowForm::pad;
     swin_.classes = swin_.has_output_norms() ? 0 : classes();
     infer_windows();
-    assume("Activation and epsilon of the layer norms are not stored: taken as usual for Swin, " +
-           std::string(enum_name(swin_.activation)) + " and " + cpp_text(swin_.epsilon) + ".");
+    assume_usual("Swin", swin_.activation, swin_.epsilon);
     return std::move(result_);
   }
 
@@ -171,8 +159,7 @@ class CvtInference : HierarchicalInference {
     assume(
         "Heads are taken as 64 wide, windows of the embeddings as the published models have them (7 by 4 with 2 "
         "places around, 3 by 2 with 1), keys and values at every second place, images as 224 x 224: not stored.");
-    assume("Activation and epsilon of the layer norms are not stored: taken as usual for " + result_.naming + ", " +
-           std::string(enum_name(cvt_.activation)) + " and " + cpp_text(cvt_.epsilon) + ".");
+    assume_usual(result_.naming, cvt_.activation, cvt_.epsilon);
     return std::move(result_);
   }
 

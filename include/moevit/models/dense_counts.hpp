@@ -3,6 +3,7 @@
 
 #include <moevit/models/counts.hpp>
 #include <moevit/models/dense_model.hpp>
+#include <moevit/moe/expert_names.hpp>
 
 namespace moevit {
 
@@ -42,7 +43,7 @@ ParameterCounts parameter_counts(const Net& net) {
     counts.all += parameter.size();
     if (parameter.role == Role::expert)
       counts.active += parameter.size() / moe.experts * moe.selected;
-    else if (parameter.name.find(".moe.experts.core.") == std::string::npos)
+    else if (!detail::is_expert_core(parameter.name))
       counts.active += parameter.size();
   }
   return counts;

@@ -3,12 +3,12 @@
 
 #include <moevit/models/swin.hpp>
 #include <moevit/models/vmoe.hpp>
+#include <moevit/moe/expert_names.hpp>
 
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <type_traits>
 #include <vector>
 
@@ -53,10 +53,10 @@ class ResidualSources {
 
   /// The values of a parameter of the merged model.
   std::vector<float> values_of(const Parameter& target) const {
-    constexpr std::string_view part = ".moe.experts.";
-    const auto place = target.name.find(part);
+    const auto place = target.name.find(expert_part);
     if (place == std::string::npos) return find(target.name).values();
-    const std::string prefix = target.name.substr(0, place + part.size()), layer = target.name.substr(prefix.size());
+    const std::string prefix = target.name.substr(0, place + expert_part.size()),
+                      layer = target.name.substr(prefix.size());
     const std::vector<float> core = find(prefix + "core." + layer).values();
     std::vector<float> values = residual_values(prefix + "residual." + layer, target);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] += core[i % core.size()];

@@ -131,10 +131,12 @@ struct ImageCosts {
   }
 };
 
-/// Multiply-adds of one image in a training step: forward once, backward twice as many (the gradient of a product takes
-/// two of its size). Capacity as in multiply_adds().
+/// Multiply-adds of one image in a training step, from those of its forward pass: backward takes twice as many (the
+/// gradient of a product takes two of its size).
+constexpr double training_multiply_adds(double forward) { return 3. * forward; }
+/// Of a classifier. Capacity as in multiply_adds().
 constexpr double training_multiply_adds(const ModelDescription& model, double capacity_ratio = 1.0) {
-  return 3. * multiply_adds(model, capacity_ratio);
+  return training_multiply_adds(multiply_adds(model, capacity_ratio));
 }
 /// The costs of a dense model and of the same one with experts, in multiply-adds, where both tasks have images of one
 /// size. Residual experts cost what plain ones do.
@@ -144,8 +146,12 @@ constexpr ImageCosts image_costs(const ModelDescription& dense, const ModelDescr
   return {without, with, without, with};
 }
 
+/// The cost of a stage of which one image costs `image`.
+inline double stage_cost(const PipelineStage& stage, double image) {
+  return static_cast<double>(stage.training.steps) * static_cast<double>(stage.training.batch) * image;
+}
 inline double stage_cost(const PipelineStage& stage, const ImageCosts& costs) {
-  return static_cast<double>(stage.training.steps) * static_cast<double>(stage.training.batch) * costs.of(stage);
+  return stage_cost(stage, costs.of(stage));
 }
 /// The cost of all stages. Throws Error as check_pipeline() does.
 inline double pipeline_cost(const Pipeline& pipeline, const ImageCosts& costs) {

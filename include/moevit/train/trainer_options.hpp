@@ -6,6 +6,7 @@
 #include <moevit/core/preprocessing.hpp>
 #include <moevit/models/drop.hpp>
 #include <moevit/models/fcos_decoding.hpp>
+#include <moevit/moe/expert_names.hpp>
 #include <moevit/moe/losses.hpp>
 #include <moevit/moe/routing_options.hpp>
 #include <moevit/train/averaging.hpp>
@@ -48,7 +49,7 @@ enum class TrainedPart : unsigned char {
 inline bool is_trained(TrainedPart which, const Parameter& parameter) {
   switch (which) {
     case TrainedPart::all_but_cores:
-      return parameter.name.find(".moe.experts.core.") == std::string::npos;
+      return !detail::is_expert_core(parameter.name);
     case TrainedPart::added:
       return parameter.role == Role::expert || parameter.role == Role::router || parameter.role == Role::head;
     case TrainedPart::all:

@@ -8,6 +8,7 @@
 
 #include <moevit/core/error.hpp>
 #include <moevit/core/parameter.hpp>
+#include <moevit/moe/expert_names.hpp>
 #include <moevit/train/initialise.hpp>
 #include <moevit/train/optimizer_state.hpp>
 #include <moevit/train/parameter_runs.hpp>
@@ -33,19 +34,17 @@ struct UpcyclingOptions {
 
 namespace detail {
 
-inline constexpr std::string_view expert_part = ".moe.experts.", core_part = ".moe.experts.core.",
-                                  residual_part = ".moe.experts.residual.", mlp_part = ".mlp.";
+inline constexpr std::string_view mlp_part = ".mlp.";
 
-inline bool is_residual(const std::string& name) { return name.find(residual_part) != std::string::npos; }
 /// Whether it is made of as many copies of its source as there are experts.
 inline bool is_of_experts(const std::string& name) {
-  return name.find(expert_part) != std::string::npos && name.find(core_part) == std::string::npos;
+  return name.find(expert_part) != std::string::npos && !is_expert_core(name);
 }
 
 /// The dense model's name of what a sparse model calls `name`, a parameter or a tensor of an optimiser; nothing for
 /// routers and residuals.
 inline std::optional<std::string> dense_name(const std::string& name) {
-  if (name.starts_with("router.") || name.find(".router.") != std::string::npos || is_residual(name))
+  if (name.starts_with("router.") || name.find(".router.") != std::string::npos || is_expert_residual(name))
     return std::nullopt;
   for (const std::string_view part : {core_part, expert_part})
     if (const auto place = name.find(part); place != std::string::npos)
@@ -59,7 +58,7 @@ inline std::optional<std::string> dense_name(const std::string& name) {
 inline void start_residuals(std::span<const Parameter> parameters, const UpcyclingOptions& options) {
   double factor = 1;  // for the noise of the next kernel
   for (const Parameter& residual : parameters) {
-    if (!is_residual(residual.name)) continue;
+    if (!is_expert_residual(residual.name)) continue;
     std::vector<float> values(static_cast<std::size_t>(residual.size()), 0.f);
     RandomStream random(options.seed, text_key(residual.name));
     if (residual.name.ends_with(".left.kernel")) {
