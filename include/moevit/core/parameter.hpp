@@ -5,6 +5,8 @@
 #include <moevit/core/tensor.hpp>
 
 #include <algorithm>
+#include <concepts>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -92,6 +94,39 @@ struct BasicParameter {
 /// A parameter of a model that may be changed, and one of a const model.
 using Parameter = BasicParameter<float>;
 using ConstParameter = BasicParameter<const float>;
+
+/// The pointer type that a parameter of an object of type Self has: const float for a const object.
+template <class Self>
+using ParameterValue = std::conditional_t<std::is_const_v<Self>, const float, float>;
+
+/// A reference to a callable `void(BasicParameter<T>)`; it does not own it. Layers and models list their parameters
+/// through this one type, so that listing is compiled once for each of them, not once for each caller.
+template <class T>
+class BasicParameterVisitor {
+ public:
+  template <class F>
+  requires(!std::same_as<std::remove_cvref_t<F>, BasicParameterVisitor>) BasicParameterVisitor(F&& f)
+      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
+        call_([](void* object, BasicParameter<T>&& parameter) {
+          (*static_cast<std::remove_reference_t<F>*>(object))(std::move(parameter));
+        }) {}
+  void operator()(BasicParameter<T>&& parameter) const { call_(object_, std::move(parameter)); }
+
+ private:
+  void* object_;
+  void (*call_)(void*, BasicParameter<T>&&);
+};
+
+/// What is called with the parameters of an object of type Self, which may be const.
+template <class Self>
+using ParameterVisitor = BasicParameterVisitor<ParameterValue<Self>>;
+
+/// Adds each parameter to a list: a visitor.
+template <class T>
+struct CollectParameters {
+  std::vector<BasicParameter<T>>& list;
+  void operator()(BasicParameter<T>&& parameter) const { list.push_back(std::move(parameter)); }
+};
 
 /// The name of a part inside a whole: "blocks" + "0" -> "blocks.0"; an empty prefix adds nothing.
 inline std::string join_name(const std::string& prefix, const std::string& part) {

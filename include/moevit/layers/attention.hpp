@@ -148,8 +148,8 @@ class Attention {
                       tiles_bytes(block, 3 * width), weight_gradient_bytes(rows)})};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     using T = ParameterValue<Self>;
     const char* names[] = {"query", "key", "value"};
     for (Index part = 0; part < 3; ++part) {

@@ -143,8 +143,8 @@ class BatchNorm {
             0};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     using T = ParameterValue<Self>;
     const auto parameter = [&](const char* name, auto& values, Role role) {
       visit(plain_parameter<T>(join_name(prefix, name), values.data(), {width}, role));

@@ -94,8 +94,8 @@ class BlockBase {
   AlignedBuffer<float>& scale2_vector() { return scale2_; }
   const AlignedBuffer<float>& scale2_vector() const { return scale2_; }
 
-  template <class Self, class Visit>
-  static void each_attention_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_attention_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     LayerNorm<config.dim>::each_parameter(self.norm1_, join_name(prefix, "norm1"), visit);
     Attention<config>::each_parameter(self.attention_, join_name(prefix, "attention"), visit);
     each_scale(self.scale1_, join_name(prefix, "scale1"), visit);
@@ -110,8 +110,8 @@ class BlockBase {
     std::fill_n(scale.data(), config.dim, 1.f);
     return scale;
   }
-  template <class Buffer, class Visit>
-  static void each_scale(Buffer& scale, const std::string& name, Visit&& visit) {
+  template <class Buffer>
+  static void each_scale(Buffer& scale, const std::string& name, const ParameterVisitor<Buffer>& visit) {
     if constexpr (config.layer_scale)
       visit(plain_parameter<ParameterValue<Buffer>>(name, scale.data(), {config.dim}, Role::norm));
   }
@@ -188,8 +188,8 @@ class DenseBlock : public BlockBase<config> {
     });
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     DenseBlock::each_attention_parameter(self, prefix, visit);
     MlpType::each_parameter(self.mlp_, join_name(prefix, "mlp"), Role::mlp, visit);
   }

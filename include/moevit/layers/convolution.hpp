@@ -68,8 +68,8 @@ class Convolution {
   }
 
   /// Parameters `prefix`.kernel, of shape {kernel, kernel, inputs, outputs}, and `prefix`.bias.
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, Role role, const ParameterVisitor<Self>& visit) {
     Product::each_parameter(self.product_, prefix, role, [&](auto&& parameter) {
       if (parameter.shape.size() == 2) parameter.shape = {window.kernel, window.kernel, inputs, outputs};
       visit(std::move(parameter));

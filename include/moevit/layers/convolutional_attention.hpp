@@ -184,8 +184,8 @@ class ConvolutionalAttention {
     value_.follow(statistics + Query::statistics_size + KeyValue::statistics_size, images, map, momentum);
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Query::each_parameter(self.query_, join_name(prefix, "query"), visit);
     KeyValue::each_parameter(self.key_, join_name(prefix, "key"), visit);
     KeyValue::each_parameter(self.value_, join_name(prefix, "value"), visit);

@@ -83,8 +83,8 @@ class ConvolutionalEmbedding {
     return bytes;
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Projection::each_parameter(self.projection_, join_name(prefix, "projection"), Role::embedding, visit);
     LayerNorm<dim>::each_parameter(self.norm_, join_name(prefix, "norm"), visit);
     if constexpr (has_class_token)

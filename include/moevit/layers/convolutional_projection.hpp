@@ -131,8 +131,8 @@ class ConvolutionalProjection {
     norm_.follow(statistics, statistics + dim, images * result_size(size).places(), momentum);
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Convolved::each_parameter(self.convolution_, join_name(prefix, "convolution"), Role::attention, visit);
     Norm::each_parameter(self.norm_, join_name(prefix, "norm"), visit);
     Projection::each_parameter(self.projection_, prefix, Role::attention, visit);

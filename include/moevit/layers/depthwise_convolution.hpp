@@ -65,8 +65,8 @@ class DepthwiseConvolution {
     });
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, Role role, const ParameterVisitor<Self>& visit) {
     visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "kernel"), self.kernel_.data(),
                                                 {window.kernel, window.kernel, width}, role));
   }

@@ -57,8 +57,8 @@ class GroupNorm {
   }
   static constexpr ScratchBytes backward_scratch(Index images) { return {arena_bytes<float>(images * 2 * width), 0}; }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     using T = ParameterValue<Self>;
     visit(plain_parameter<T>(join_name(prefix, "scale"), self.scale_.data(), {width}, Role::norm));
     visit(plain_parameter<T>(join_name(prefix, "bias"), self.bias_.data(), {width}, Role::norm));

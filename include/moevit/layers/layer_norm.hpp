@@ -64,8 +64,8 @@ class LayerNorm {
     for (Index i = 0; i < width && has_bias; ++i) bias_[i] += sums[width + i];
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     using T = ParameterValue<Self>;
     visit(plain_parameter<T>(join_name(prefix, "scale"), self.scale_.data(), {width}, Role::norm));
     if constexpr (has_bias)

@@ -11,10 +11,6 @@
 
 namespace moevit {
 
-/// The pointer type that a parameter of an object of type Self has: const float for a const object.
-template <class Self>
-using ParameterValue = std::conditional_t<std::is_const_v<Self>, const float, float>;
-
 /// Stands where a part of a layer or model is absent.
 struct Nothing {};
 
@@ -23,6 +19,14 @@ template <class T>
 BasicParameter<T> plain_parameter(std::string name, T* data, Shape shape, Role role) {
   const Index count = element_count(shape);
   return {std::move(name), std::move(shape), role, {data}, {.rows = 1, .cols = count, .first_column = 0, .panel = 0}};
+}
+
+/// Makes a parameter of `count` columns of a stored matrix, from `first` on.
+template <class T, class Store>
+BasicParameter<T> columns_parameter(std::string name, Store& store, Index first, Index count, Role role) {
+  const ParameterLayout layout{
+      .rows = store.rows(), .cols = count, .first_column = first, .panel = simd::panel_width(store.cols())};
+  return {std::move(name), {store.rows(), count}, role, {store.floats()}, layout, {&store}};
 }
 
 /// A vector of `count` floats, padded with zeros to whole registers and panels.
@@ -117,8 +121,8 @@ class Linear {
   /// Bytes of scratch for the transposed kernel.
   static constexpr Index transposed_bytes = moevit::transposed_bytes(inputs, outputs);
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, Role role, const ParameterVisitor<Self>& visit) {
     visit(columns(self, join_name(prefix, "kernel"), 0, outputs, role));
     if constexpr (has_bias) visit(bias_columns(self, join_name(prefix, "bias"), 0, outputs, role));
   }
@@ -127,9 +131,7 @@ class Linear {
   template <class Self>
   static BasicParameter<ParameterValue<Self>> columns(Self& self, std::string name, Index first, Index count,
                                                       Role role) {
-    const ParameterLayout layout{
-        .rows = inputs, .cols = count, .first_column = first, .panel = simd::panel_width(outputs)};
-    return {std::move(name), {inputs, count}, role, {self.kernel_.floats()}, layout, {&self.kernel_}};
+    return columns_parameter<ParameterValue<Self>>(std::move(name), self.kernel_, first, count, role);
   }
   template <class Self>
   static BasicParameter<ParameterValue<Self>> bias_columns(Self& self, std::string name, Index first, Index count,

@@ -107,8 +107,8 @@ class MapBlockBase {
     }
   }
 
-  template <class Self, class Visit>
-  static void each_attention_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_attention_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Norm::each_parameter(self.norm1_, join_name(prefix, "norm1"), visit);
     AttentionType::each_parameter(self.attention_, join_name(prefix, "attention"), visit);
     Norm::each_parameter(self.norm2_, join_name(prefix, "norm2"), visit);
@@ -195,8 +195,8 @@ class DenseMapBlock : public MapBlockBase<AttentionType> {
     });
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     DenseMapBlock::each_attention_parameter(self, prefix, visit);
     MlpType::each_parameter(self.mlp_, join_name(prefix, "mlp"), Role::mlp, visit);
   }

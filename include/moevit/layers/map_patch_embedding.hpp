@@ -89,8 +89,8 @@ class MapPatchEmbedding {
             std::max({scratch(images, image).per_worker, weight_gradient_bytes(rows), tiles_bytes(block, dim)})};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     const auto kernel_shape = Shape{config.patch, config.patch, config.channels, dim};
     Projection::each_parameter(self.projection_, join_name(prefix, "projection"), Role::embedding,
                                [&](auto&& parameter) {

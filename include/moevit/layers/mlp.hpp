@@ -124,8 +124,8 @@ class Mlp {
     return std::max({tiles_bytes(block, dim), tiles_bytes(block, hidden), weight_gradient_bytes(rows)});
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Role role, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, Role role, const ParameterVisitor<Self>& visit) {
     using Hidden = Linear<dim, hidden, has_bias>;
     using Output = Linear<hidden, dim, has_output_bias>;
     Hidden::each_parameter(self.hidden_layer_, join_name(prefix, "hidden"), role, visit);

@@ -56,8 +56,8 @@ class NormedConvolution {
   }
 
   /// Parameters `prefix`.kernel, `prefix`.norm.scale and `prefix`.norm.bias.
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Product::each_parameter(self.product_, prefix, Role::head, visit);
     Norm::each_parameter(self.norm_, join_name(prefix, "norm"), visit);
   }

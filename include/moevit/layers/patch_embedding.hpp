@@ -96,8 +96,8 @@ class PatchEmbedding {
             std::max({scratch().per_worker, weight_gradient_bytes(rows), tiles_bytes(config.patches(), dim)})};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const ParameterVisitor<Self>& visit) {
     using T = ParameterValue<Self>;
     const auto kernel_shape = Shape{config.patch_height(), config.patch_width_pixels(), config.channels, dim};
     Projection::each_parameter(self.projection_, "patch_embedding", Role::embedding, [&](auto&& parameter) {

@@ -83,8 +83,8 @@ class PatchMerging {
                       tiles_bytes(largest_block(rows, block_rows), result_dim)})};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     LayerNorm<joined>::each_parameter(self.norm_, join_name(prefix, "norm"), visit);
     Reduction::each_parameter(self.reduction_, join_name(prefix, "reduction"), Role::embedding, visit);
   }

@@ -33,8 +33,8 @@ class RelativePositions {
     for (Index i = 0; i < differences; ++i) table_[i * heads + head] += factor * sums[i];
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& name, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& name, const ParameterVisitor<Self>& visit) {
     visit(plain_parameter<ParameterValue<Self>>(name, self.table_.data(), {differences, heads}, Role::attention));
   }
 

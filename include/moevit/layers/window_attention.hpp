@@ -144,8 +144,8 @@ class WindowAttention {
                       weight_gradient_bytes(rows)})};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     const char* names[] = {"query", "key", "value"};
     for (Index part = 0; part < 3; ++part) {
       const std::string name = join_name(prefix, names[part]);

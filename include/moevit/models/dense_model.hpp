@@ -169,8 +169,7 @@ class DenseModel {
         parameter.name = join_name("backbone", parameter.name);
         list.push_back(std::move(parameter));
       }
-    Head::each_parameter(self.head_, "head",
-                         [&](auto&& parameter) { list.push_back(std::forward<decltype(parameter)>(parameter)); });
+    Head::each_parameter(self.head_, "head", CollectParameters<T>{list});
     return list;
   }
 

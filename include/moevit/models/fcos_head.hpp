@@ -150,8 +150,8 @@ class FcosHead {
     return {rooms.bytes() + bytes.shared, bytes.per_worker};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Pyramid::each_parameter(self.pyramid_, join_name(prefix, "pyramid"), visit);
     Towers::each_parameter(self.towers_, prefix, visit);
     for (std::size_t i = 0; i < levels; ++i)

@@ -82,8 +82,8 @@ class FcosTowers {
     return {rooms.bytes() + bytes.shared, bytes.per_worker};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     for (std::size_t i = 0; i < count; ++i)
       Layer::each_parameter(self.class_tower_[i], join_name(prefix, numbered_name("class_tower.", i)), visit);
     ClassLayer::each_parameter(self.class_layer_, join_name(prefix, "classes"), Role::head, visit);

@@ -149,8 +149,8 @@ class FeaturePyramid {
     return {rooms.bytes() + bytes.shared, bytes.per_worker};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     const auto name = [&](const char* part, std::size_t i) { return join_name(prefix, part + std::to_string(i)); };
     each_map([&](auto level) {
       Lateral<level>::each_parameter(std::get<level>(self.laterals_), name("lateral.", level), Role::head, visit);

@@ -63,8 +63,8 @@ class MapHead {
            Pooling::backward_bytes(tokens);
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "probe"), self.probe_.data(), {config.dim},
                                                 Role::head));
     Attention<config>::each_parameter(self.attention_, join_name(prefix, "attention"), visit);
@@ -171,8 +171,8 @@ class ClassifierHead {
                       config.head == Head::map ? MapHead<config>::backward_bytes() : Index{0}})};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const ParameterVisitor<Self>& visit) {
     LayerNorm<dim>::each_parameter(self.norm_, "norm", visit);
     if constexpr (config.head == Head::map) MapHead<config>::each_parameter(self.map_, "map_head", visit);
     if constexpr (has_representation)

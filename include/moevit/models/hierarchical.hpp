@@ -277,7 +277,8 @@ class HierarchicalTransformer {
   template <class T, class Self>
   static std::vector<BasicParameter<T>> list_parameters(Self& self) {
     std::vector<BasicParameter<T>> list;
-    const auto visit = [&](auto&& parameter) { list.push_back(std::forward<decltype(parameter)>(parameter)); };
+    const CollectParameters<T> collect{list};
+    const BasicParameterVisitor<T> visit(collect);
     each_stage([&](auto stage) {
       const std::string prefix = numbered_name("stages.", static_cast<std::size_t>(stage));
       StageType<stage>::each_parameter(std::get<place<stage>>(self.stages_), prefix, visit);

@@ -99,8 +99,8 @@ class PyramidPooling {
   }
 
   /// Parameters `prefix`.1.kernel, ..., by the side of the branch, and `prefix`.bottleneck.kernel and so on.
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     for (std::size_t i = 0; i < branches; ++i)
       Branch::each_parameter(self.branches_[i], join_name(prefix, std::to_string(sides[i])), visit);
     Bottleneck::each_parameter(self.bottleneck_, join_name(prefix, "bottleneck"), visit);

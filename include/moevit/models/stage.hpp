@@ -101,8 +101,8 @@ class Stage {
       return is_sparse(block) ? sparse(block).attention() : dense(block).attention();
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     EmbeddingType::each_parameter(self.embedding_, join_name(prefix, "embedding"), visit);
     for (Index block = 0; block < depth; ++block) {
       const std::string name = join_name(prefix, numbered_name("blocks.", static_cast<std::size_t>(block)));

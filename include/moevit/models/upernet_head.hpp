@@ -188,8 +188,8 @@ class UperNetHead {
     return {rooms.bytes() + bytes.shared, bytes.per_worker};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Pooling::each_parameter(self.pooling_, join_name(prefix, "pooling"), visit);
     each_lateral([&](auto level) {
       const std::string number = numbered_name(".", level);

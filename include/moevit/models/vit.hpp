@@ -224,7 +224,8 @@ class Vit {
   template <class T, class Self>
   static std::vector<BasicParameter<T>> list_parameters(Self& self) {
     std::vector<BasicParameter<T>> list;
-    const auto visit = [&](auto&& parameter) { list.push_back(std::forward<decltype(parameter)>(parameter)); };
+    const CollectParameters<T> collect{list};
+    const BasicParameterVisitor<T> visit(collect);
     PatchEmbedding<config>::each_parameter(self.embedding_, visit);
     if constexpr (router_of_model)
       if constexpr (requires { Sparse::RouterOfModel::each_parameter(self.router_, "router", visit); })

@@ -81,8 +81,8 @@ class CosineRouter {
                       tiles_bytes(largest_block(rows, 56), experts), weight_gradient_bytes(rows)})};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Projection::each_parameter(self.projection_, join_name(prefix, "projection"), Role::router, visit);
     visit(Directions::columns(self.directions_, join_name(prefix, "similarity"), 0, experts, Role::router));
     visit(plain_parameter<ParameterValue<Self>>(join_name(prefix, "temperature"), self.temperature_.data(), {1},

@@ -35,19 +35,21 @@ struct ExpertRows {
   ConstMatrixView dy;         ///< gradient of the output
 };
 
-/// Lists the same parameters of many experts as single parameters with a leading expert axis.
-template <class List>
-void each_stacked_parameter(Index experts, List list, auto&& visit) {
-  auto stacked = list(Index{0});
-  for (auto& parameter : stacked) parameter.shape.insert(parameter.shape.begin(), experts);
-  for (Index expert = 1; expert < experts; ++expert) {
-    auto own = list(expert);
-    for (std::size_t i = 0; i < stacked.size(); ++i) {
-      stacked[i].matrices.push_back(own[i].matrices.front());
-      stacked[i].stores.insert(stacked[i].stores.end(), own[i].stores.begin(), own[i].stores.end());
+/// Lists the same parameters of many experts as single parameters with a leading expert axis. `all` holds those of the
+/// experts in their order, as many of each.
+template <class T>
+void each_stacked_parameter(Index experts, std::vector<BasicParameter<T>> all, const BasicParameterVisitor<T>& visit) {
+  if (experts == 0) return;
+  const std::size_t count = all.size() / static_cast<std::size_t>(experts);
+  for (std::size_t i = 0; i < count; ++i) {
+    BasicParameter<T> stacked = std::move(all[i]);
+    stacked.shape.insert(stacked.shape.begin(), experts);
+    for (std::size_t own = i + count; own < all.size(); own += count) {
+      stacked.matrices.push_back(all[own].matrices.front());
+      stacked.stores.insert(stacked.stores.end(), all[own].stores.begin(), all[own].stores.end());
     }
+    visit(std::move(stacked));
   }
-  for (auto& parameter : stacked) visit(std::move(parameter));
 }
 
 /// E independent experts, each with weights of its own.
@@ -88,18 +90,13 @@ class ExpertBank {
     });
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     using T = ParameterValue<Self>;
-    each_stacked_parameter(
-        self.experts(),
-        [&](Index number) {
-          std::vector<BasicParameter<T>> list;
-          X::each_parameter(self.expert(number), prefix, Role::expert,
-                            [&](auto&& parameter) { list.push_back(std::move(parameter)); });
-          return list;
-        },
-        visit);
+    std::vector<BasicParameter<T>> all;
+    for (Index number = 0; number < self.experts(); ++number)
+      X::each_parameter(self.expert(number), prefix, Role::expert, CollectParameters<T>{all});
+    each_stacked_parameter<T>(self.experts(), std::move(all), visit);
   }
 
  private:

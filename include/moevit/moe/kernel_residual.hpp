@@ -70,8 +70,8 @@ class KernelResidual {
     });
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Linear<inputs, rank, false>::each_parameter(self.left_, join_name(prefix, "left"), Role::expert, visit);
     Linear<rank, outputs, false>::each_parameter(self.right_, join_name(prefix, "right"), Role::expert, visit);
   }
@@ -119,8 +119,8 @@ class KernelResidual<inputs, outputs, full_rank> {
     simd::add_scaled_row(1.f, sum.kernel, simd::packed_size(inputs, outputs), residual_.gradient().kernel);
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Linear<inputs, outputs, false>::each_parameter(self.residual_, prefix, Role::expert, visit);
   }
 

@@ -115,8 +115,8 @@ class PerImageRouter {
             std::max(tiles_bytes(images, experts), weight_gradient_bytes(images))};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Linear<dim, experts>::each_parameter(self.layer_, prefix, Role::router, visit);
   }
 

@@ -122,24 +122,20 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias, has_output_bias
     }
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit_parameter) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit_parameter) {
     using T = ParameterValue<Self>;
-    const auto visit = [&](auto&& parameter) {
+    const auto without_stores = [&](BasicParameter<T>&& parameter) {
       parameter.stores.clear();  // core and residuals are added up as floats, so neither can be packed
       visit_parameter(std::move(parameter));
     };
+    const ParameterVisitor<Self> visit(without_stores);
     const std::string core = join_name(prefix, "core"), own = join_name(prefix, "residual");
     CoreHidden::each_parameter(self.core_hidden_, join_name(core, "hidden"), Role::mlp, visit);
     CoreOutput::each_parameter(self.core_output_, join_name(core, "output"), Role::mlp, visit);
-    const auto list = [&](Index number) {
-      auto& residual = self.residuals_[static_cast<std::size_t>(number)];
-      std::vector<BasicParameter<T>> parameters;
-      const auto collect = [&](auto&& parameter) { parameters.push_back(std::move(parameter)); };
-      residual_parameters(residual, own, collect);
-      return parameters;
-    };
-    each_stacked_parameter(self.experts(), list, visit);
+    std::vector<BasicParameter<T>> all;
+    for (auto& residual : self.residuals_) residual_parameters(residual, own, CollectParameters<T>{all});
+    each_stacked_parameter<T>(self.experts(), std::move(all), visit);
   }
 
  private:
@@ -152,8 +148,9 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias, has_output_bias
     AlignedBuffer<float> output_bias = has_output_bias ? padded_vector(dim) : AlignedBuffer<float>();
   };
 
-  template <class ResidualType, class Visit>
-  static void residual_parameters(ResidualType& residual, const std::string& prefix, Visit&& visit) {
+  template <class ResidualType>
+  static void residual_parameters(ResidualType& residual, const std::string& prefix,
+                                  const ParameterVisitor<ResidualType>& visit) {
     using T = ParameterValue<ResidualType>;
     HiddenResidual::each_parameter(residual.hidden_kernel, join_name(prefix, "hidden"), visit);
     if constexpr (has_bias)

@@ -143,8 +143,8 @@ class SoftMlp {
     workspace.parallel(plan.groups, [&](Index g, Arena& arena) { combine_group(plan, g, outputs, rows, arena); });
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     RouterType::each_parameter(self.router_, join_name(prefix, "router"), visit);
     BankType::each_parameter(self.bank_, join_name(prefix, "experts"), visit);
   }

@@ -85,8 +85,8 @@ class SoftRouter {
             made_operands_bytes(rows, all_slots, dim)};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     using T = ParameterValue<Self>;
     visit(plain_parameter<T>(join_name(prefix, "mu"), self.mu_.data(), {dim, experts, slots}, Role::router));
     visit(plain_parameter<T>(join_name(prefix, "scale"), self.scale_.data(), {}, Role::router));

@@ -106,8 +106,8 @@ class SparseMapBlock : public MapBlockBase<AttentionType> {
     });
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     SparseMapBlock::each_attention_parameter(self, prefix, visit);
     Sparse::each_parameter(self.sparse_, join_name(prefix, "moe"), visit);
   }

@@ -136,8 +136,8 @@ class SparseMlp {
         router_.backward(rows.request(context), routing, plan, add_losses, grads.router_, d_x);
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     if constexpr (scope == RouterScope::block && requires { RouterType::each_parameter(self.router_, prefix, visit); })
       RouterType::each_parameter(self.router_, join_name(prefix, "router"), visit);
     BankType::each_parameter(self.bank_, join_name(prefix, "experts"), visit);

@@ -130,8 +130,8 @@ class LinearRouter {
             std::max(added_product_bytes(rows, experts, dim), weight_gradient_bytes(rows))};
   }
 
-  template <class Self, class Visit>
-  static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
+  template <class Self>
+  static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
     Linear<dim, experts, false>::each_parameter(self.scores_, prefix, Role::router, visit);
   }
 
