@@ -42,7 +42,7 @@ void copy_line(const float* source, float* target) {
 template <class Arch = DefaultArch>
 void put_row(const float* x, Index width, const RowTile& tile, Index row) {
   float* target = reinterpret_cast<float*>(tile.row_data(row));
-  const Index line = tile.line_step() / 4, whole = width / 16 * 16;
+  const Index line = tile.line_step / 4, whole = width / 16 * 16;
   for (Index first = 0; first < whole; first += 16, target += line) detail::copy_line<Arch>(x + first, target);
   if (whole < width) {
     std::copy(x + whole, x + width, target);
@@ -64,6 +64,31 @@ void fill_tiles(const RowTiles& tiles, RowOf row_of) {
         detail::put_reduced_row<Arch>({.data = reinterpret_cast<const std::byte*>(x)}, tiles, tile, row);
     }
   }
+}
+
+/// Floats that a tall tile of rows x width floats takes.
+constexpr Index tall_size(Index rows, Index width) { return rows * tiled_row_bytes(width) / 4; }
+
+/// A tall tile of rows x width floats, to be multiplied with packed floats; `room` has tall_size(rows, width) floats on
+/// a cache line. The elements are not set.
+template <class Arch = DefaultArch>
+RowTiles tall_tile(Index rows, Index width, float* room) {
+  return {.data = reinterpret_cast<std::byte*>(room),
+          .rows = rows,
+          .width = width,
+          .row_bytes = tiled_row_bytes(width),
+          .most_rows = kernel_of<Arch>(PackedView()).most_rows,
+          .line_step = rows * line_bytes};
+}
+
+/// Columns [16 line, 16 line + 16) of a tall tile, 16 floats from row to row.
+inline float* line_of(const RowTiles& tall, Index line) {
+  return reinterpret_cast<float*>(tall.data + line * tall.line_step);
+}
+
+/// A tall tile as the right operand of a product.
+inline PackedView panels_of(const RowTiles& tall) {
+  return {.data = tall.data, .rows = tall.rows, .cols = tall.width, .panel = line_bytes / 4};
 }
 
 /// The rows of x (rows x w.rows, `stride` floats apart) as tiles to be multiplied with w.
@@ -89,7 +114,7 @@ template <class Arch, class Multiply, class Out>
 void multiply_tile_to(Multiply&& multiply, const RowTile& tile, TileCall call, const ColumnGroup& group,
                       const Epilogue& epilogue, const Out& y) {
   const Index first_row = tile.first_row;
-  call.x = tile.data, call.rows = tile.rows;
+  call.x = tile.data, call.x_line = tile.line_step, call.rows = tile.rows;
   if (epilogue.bias) call.bias = epilogue.bias + group.first;
   const bool whole = Out::is_padded || group.valid == group.columns;
   const bool in_kernel =
@@ -122,7 +147,7 @@ void multiply_by_sums(const RowTile* tiles, Index count, const PackedView& w, co
   alignas(cache_line_bytes) float sums[2][16 * 32];
   TileCall calls[2] = {call, call};
   for (Index i = 0; i < count; ++i) {
-    calls[i].x = tiles[i].data, calls[i].rows = tiles[i].rows;
+    calls[i].x = tiles[i].data, calls[i].x_line = tiles[i].line_step, calls[i].rows = tiles[i].rows;
     calls[i].out = sums[i], calls[i].out_stride = group.columns;
   }
   if (count == 2)

@@ -21,6 +21,7 @@ struct Ahead {
 /// Null pointers leave a term out.
 struct TileCall {
   const std::byte* x = nullptr;  ///< a tile of `rows` rows
+  Index x_line = 0;              ///< bytes from a line of a row to its next one
   Index rows = 0;
   const std::byte* weights =
       nullptr;  ///< the first unit of the first column; the next row of units is `panel` units on
@@ -131,7 +132,7 @@ void multiply_tile(const TileCall& call) {
   const std::byte *x = call.x, *weights = call.weights;
   const Index weights_step = call.panel * 4;
   Ahead ahead = call.ahead;
-  for (Index left = call.units; left > 0; left -= steps_of_line, x += rows * line_bytes) {
+  for (Index left = call.units; left > 0; left -= steps_of_line, x += call.x_line) {
     const std::byte* unit = x;
     ask_ahead(ahead);
 #pragma GCC unroll 2
