@@ -108,27 +108,30 @@ struct ColumnGroup {
   Index columns = 0;  ///< columns that are computed: whole registers
 };
 
-/// One tile by multiply(TileCall): straight to y where it can do all of the epilogue and all columns exist, else by way
-/// of a tile of sums in the L1 cache.
+/// Whether the kernel itself can do all of an epilogue and all columns of a group exist, so that tiles go straight to y.
+template <class Out>
+bool goes_straight(const ColumnGroup& group, const Epilogue& epilogue) {
+  return (Out::is_padded || group.valid == group.columns) && !epilogue.activation && !epilogue.scale &&
+         !epilogue.added && !(epilogue.row_scale && epilogue.residual);
+}
+
+/// call.tiles tiles of one height, the first of which is `tile`, by multiply(TileCall): straight to y, or else one by
+/// way of a tile of sums in the L1 cache.
 template <class Arch, class Multiply, class Out>
 void multiply_tile_to(Multiply&& multiply, const RowTile& tile, TileCall call, const ColumnGroup& group,
                       const Epilogue& epilogue, const Out& y) {
   const Index first_row = tile.first_row;
+  assert(call.tiles == 1 || goes_straight<Out>(group, epilogue));
   call.x = tile.data, call.x_line = tile.line_step, call.rows = tile.rows;
   if (epilogue.bias) call.bias = epilogue.bias + group.first;
-  const bool whole = Out::is_padded || group.valid == group.columns;
-  const bool in_kernel =
-      !epilogue.activation && !epilogue.scale && !epilogue.added && !(epilogue.row_scale && epilogue.residual);
-  if (whole && in_kernel) {
+  if (goes_straight<Out>(group, epilogue)) {
     const RowWriter target = y.writer(first_row, call.rows, group.first);
     call.out = target.data, call.out_stride = target.step, call.out_line = y.line(call.rows);
+    call.x_step = tile.step(), call.out_step = y.tile_step(call.rows);
     if (epilogue.row_scale) call.row_scale = epilogue.row_scale + first_row;
     if (epilogue.residual)
       call.residual = epilogue.residual + first_row * epilogue.residual_stride + group.first,
       call.residual_stride = epilogue.residual_stride;
-    for (Index row = 0; row < call.rows; ++row)
-      for (Index col = 0; col < call.columns; col += 16)
-        __builtin_prefetch(call.out + row * call.out_stride + col / 16 * call.out_line, 1);
     return multiply(call);
   }
   alignas(cache_line_bytes) float sums[16 * 32];
@@ -202,6 +205,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
         const RowTile pair[2] = {tiles[number], tiles[number + count - 1]};
         detail::multiply_by_sums<Arch>(pair, count, w, call, group, epilogue, y);
       } else {
+        count = call.tiles = detail::goes_straight<Out>(group, epilogue) ? tiles.alike(number) : 1;
         detail::multiply_tile_to<Arch>(*kernel.multiply, tiles[number], call, group, epilogue, y);
       }
     }

@@ -29,6 +29,8 @@ struct RowTile {
   Index row_bytes = 0;
   Index line_step = 0;  ///< bytes from a line of a row to its next one
 
+  /// Bytes to the next tile, which must have the same height.
+  Index step() const { return rows * (line_step > rows * line_bytes ? line_bytes : row_bytes); }
   /// The first line of row `row` of the tile.
   std::byte* row_data(Index row) const { return data + row * line_bytes; }
   /// int8: where the scale of row `row` of the tile lies, x = scale * (element - 128). It takes the last four bytes of
@@ -53,6 +55,8 @@ class TileList {
         low_tiles_(count_ * (low_ + 1) - rows) {}
 
   Index count() const { return count_; }
+  /// How many tiles from number `tile` on have its height.
+  Index alike(Index tile) const { return (tile < low_tiles_ ? low_tiles_ : count_) - tile; }
   RowTile operator[](Index tile) const {
     const Index first = tile * low_ + std::max<Index>(0, tile - low_tiles_);
     const Index rows = low_ + (tile >= low_tiles_ ? 1 : 0);

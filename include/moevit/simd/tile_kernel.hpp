@@ -16,7 +16,7 @@ struct Ahead {
   Index lines = 0;  ///< for each line of x; 0: nothing is asked for
 };
 
-/// One tile of a product. With a kernel whose sums are floats, out = row_scale * (x W + bias) + residual, on the way
+/// One tile of a product, or several of one height. With a kernel whose sums are floats, out = row_scale * (x W + bias) + residual, on the way
 /// from registers to memory, so that they cost no pass of their own. At most one of row_scale and residual is given.
 /// Null pointers leave a term out.
 struct TileCall {
@@ -36,6 +36,9 @@ struct TileCall {
   float* out = nullptr;
   Index out_stride = 0;
   Index out_line = 16;
+  Index tiles = 1;     ///< more than one only for kernels whose sums are floats and not all that they give
+  Index x_step = 0;    ///< bytes from one tile of x to the next
+  Index out_step = 0;  ///< elements of out from one tile to the next
   Ahead ahead = {};
   /// Sums that products go on from, for the steps that do so: rows x columns, on a cache line.
   const float* start = nullptr;
@@ -122,7 +125,7 @@ MOEVIT_ALWAYS_INLINE void ask_ahead(Ahead& ahead) {
 /// A tile of `rows` rows times vectors * Step::width columns. All sums stay in registers; the lines of x and the panel
 /// are read once, in order.
 template <class Step, int rows, int vectors>
-void multiply_tile(const TileCall& call) {
+MOEVIT_ALWAYS_INLINE void multiply_one_tile(const TileCall& call) {
   constexpr Index steps_of_line = line_bytes / 4 / Step::x_units;
   typename Step::Sum sum[rows][vectors];
 #pragma GCC unroll 16
@@ -153,6 +156,21 @@ void multiply_tile(const TileCall& call) {
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) Step::finish(call, r, v, sum[r][v]);
+}
+
+/// The tiles of a call, one after the other.
+template <class Step, int rows, int vectors>
+void multiply_tile(const TileCall& first) {
+  TileCall call = first;  // a local one, which stores to memory cannot change
+  for (Index left = call.tiles; left > 0; --left) {
+    for (Index row = 0; row < rows; ++row)
+      for (Index col = 0; col < vectors * Step::width; col += 16)
+        __builtin_prefetch(call.out + row * call.out_stride + col / 16 * call.out_line, 1);
+    multiply_one_tile<Step, rows, vectors>(call);
+    call.x += call.x_step, call.out += call.out_step;
+    if (call.residual) call.residual += rows * call.residual_stride;
+    if (call.row_scale) call.row_scale += rows;
+  }
 }
 
 using MultiplyTile = void (*)(const TileCall&);
