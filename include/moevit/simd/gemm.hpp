@@ -40,7 +40,7 @@ void copy_line(const float* source, float* target) {
 
 /// Copies floats to row `row` of a tile; what its last line has beyond the width is zero.
 template <class Arch = DefaultArch>
-void put_row(const float* x, Index width, const RowTile& tile, Index row) {
+MOEVIT_ALWAYS_INLINE void put_row(const float* x, Index width, const RowTile& tile, Index row) {
   float* target = reinterpret_cast<float*>(tile.row_data(row));
   const Index line = tile.line_step / 4, whole = width / 16 * 16;
   for (Index first = 0; first < whole; first += 16, target += line) detail::copy_line<Arch>(x + first, target);

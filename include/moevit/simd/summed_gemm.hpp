@@ -66,6 +66,7 @@ void multiply_summing_tile(const TileCall& call, const SummedChunk& chunk) {
       a += chunk.panel, b += chunk.panel, out += vectors * lanes<Arch>;
     }
   }
+  Step::add_terms(call, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4

@@ -74,16 +74,23 @@ inline constexpr int tile_rows = register_count<Arch> == 32 ? 14 : 6;
 /// Registers side by side in a tile.
 inline constexpr int tile_vectors = 2;
 
-/// Stores a register of a row's sums with the call's bias, scale and residual. These come after the products: sums that
-/// began with a residual would be rounded to its size at every step.
-template <class Arch>
-MOEVIT_ALWAYS_INLINE void store_sum(const TileCall& call, Index row, Index vector, const Batch<Arch>& sum) {
+/// The call's bias, scale and residual for the sums of a tile. These come after the products: sums that began with a
+/// residual would be rounded to its size at every step.
+template <class Arch, int rows, int vectors>
+MOEVIT_ALWAYS_INLINE void add_terms_of_call(const TileCall& call, Batch<Arch> (&sum)[rows][vectors]) {
   using B = Batch<Arch>;
-  const Index col = vector * lanes<Arch>;
-  B value = call.bias ? sum + B::load_unaligned(call.bias + col) : sum;
-  if (call.row_scale) value = rounded<Arch>(value * B(call.row_scale[row]));
-  if (call.residual) value += B::load_unaligned(call.residual + row * call.residual_stride + col);
-  value.store_unaligned(call.out + row * call.out_stride + col / 16 * call.out_line + col % 16);
+  const auto each_sum = [&](auto change) {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) change(sum[r][v], r, v * lanes<Arch>);
+  };
+  if (call.bias) each_sum([&](B& s, Index, Index col) { s += B::load_unaligned(call.bias + col); });
+  if (call.row_scale) each_sum([&](B& s, Index row, Index) { s = rounded<Arch>(s * B(call.row_scale[row])); });
+  if (call.residual)
+    each_sum([&](B& s, Index row, Index col) {
+      s += B::load_unaligned(call.residual + row * call.residual_stride + col);
+    });
 }
 
 /// One multiply-add of floats. A step says how a 32-bit unit of weights meets the units of x that belong to it; every
@@ -99,8 +106,13 @@ struct FloatStep {
   static constexpr Index width = lanes<Arch>;
 
   static Sum start(const TileCall&, Index, Index) { return Sum(0.f); }
+  template <int rows, int vectors>
+  static void add_terms(const TileCall& call, Sum (&sum)[rows][vectors]) {
+    add_terms_of_call<Arch>(call, sum);
+  }
   static void finish(const TileCall& call, Index row, Index vector, const Sum& sum) {
-    store_sum<Arch>(call, row, vector, sum);
+    const Index col = vector * lanes<Arch>;
+    sum.store_unaligned(call.out + row * call.out_stride + col / 16 * call.out_line + col % 16);
   }
   static Weights load(const std::byte* weights, int) {
     return Weights::load_aligned(reinterpret_cast<const float*>(weights));
@@ -152,6 +164,7 @@ MOEVIT_ALWAYS_INLINE void multiply_one_tile(const TileCall& call) {
       weights += weights_step;
     }
   }
+  if constexpr (requires { Step::add_terms(call, sum); }) Step::add_terms(call, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4

@@ -39,7 +39,7 @@ struct TransposedCall {
 };
 
 template <class Arch>
-void put_sums(const TransposedCall& call, Index row, Index vector, const Batch<Arch>& sum) {
+MOEVIT_ALWAYS_INLINE void put_sums(const TransposedCall& call, Index row, Index vector, const Batch<Arch>& sum) {
   const Index col = vector * lanes<Arch>, left = std::min(lanes<Arch>, call.columns - col);
   float* y = call.y + row * call.y_stride + col;
   if (left <= 0) return;
@@ -50,8 +50,9 @@ void put_sums(const TransposedCall& call, Index row, Index vector, const Batch<A
 }
 
 template <class Arch, int rows, int vectors>
-void multiply_transposed_tile(const TransposedCall& call) {
+void multiply_transposed_tile(const TransposedCall& given) {
   using B = Batch<Arch>;
+  const TransposedCall call = given;  // a local one, which stores to memory cannot change
   B sum[rows][vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
