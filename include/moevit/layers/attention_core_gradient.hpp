@@ -16,8 +16,7 @@ struct HeadParts {
 /// and a transposed one, biases or the gradient of scores in rows.
 constexpr Index attention_core_gradient_bytes(Index tokens, Index width) {
   return 2 * arena_bytes<float>(simd::tall_size(tokens, tokens)) +
-         4 * arena_bytes<float>(simd::tall_size(tokens, width)) +
-         arena_bytes<float>(simd::packed_size(width, tokens)) +
+         4 * arena_bytes<float>(simd::tall_size(tokens, width)) + arena_bytes<float>(simd::packed_size(width, tokens)) +
          arena_bytes<float>(tokens * simd::score_bias_stride(tokens));
 }
 

@@ -116,8 +116,8 @@ void attend_columns(const AttentionHead& head, const AttentionOperands& operands
   float* const score_room = operands.scratch + packed_size(head.width, attention_rows);
   float* const bias = score_room + tall_size(head.tokens, attention_rows);
   float* const inverse_sums = bias + head.tokens * attention_rows;
-  const PackedView queries = pack_transposed(head.query + first * head.query_stride, head.query_stride, head.width,
-                                             count, operands.scratch);
+  const PackedView queries =
+      pack_transposed(head.query + first * head.query_stride, head.query_stride, head.width, count, operands.scratch);
   const RowTiles scores = tall_tile<Arch>(head.tokens, count, score_room);
   Epilogue epilogue;
   if (head.bias) {

@@ -47,8 +47,8 @@ struct RowsOut {
   RowsOut from_column(Index first) const { return {data + first, stride}; }
 };
 
-/// Tiled rows of floats, cut as those of the left operand are or in one tall tile, as the result of a product: the left operand of the next
-/// one. Padding is written, too.
+/// Tiled rows of floats, cut as those of the left operand are or in one tall tile, as the result of a product: the left
+/// operand of the next one. Padding is written, too.
 struct TilesOut {
   static constexpr bool is_padded = true;
   RowTiles tiles;

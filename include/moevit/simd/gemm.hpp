@@ -108,7 +108,8 @@ struct ColumnGroup {
   Index columns = 0;  ///< columns that are computed: whole registers
 };
 
-/// Whether the kernel itself can do all of an epilogue and all columns of a group exist, so that tiles go straight to y.
+/// Whether the kernel itself can do all of an epilogue and all columns of a group exist, so that tiles go straight to
+/// y.
 template <class Out>
 bool goes_straight(const ColumnGroup& group, const Epilogue& epilogue) {
   return (Out::is_padded || group.valid == group.columns) && !epilogue.activation && !epilogue.scale &&

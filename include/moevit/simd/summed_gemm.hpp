@@ -149,7 +149,8 @@ class SummedProduct {
         const ColumnGroup group{first, std::min(step_, a_.cols - first), chunk.columns};
         multiply_tile_to<Arch>(multiply, tile, call, group, epilogue, y);
       } else {
-        call.x = tile.data, call.x_line = tile.line_step, call.rows = tile.rows, call.out = sums, call.out_stride = chunk.columns;
+        call.x = tile.data, call.x_line = tile.line_step, call.rows = tile.rows, call.out = sums,
+        call.out_stride = chunk.columns;
         multiply(call);
       }
     }

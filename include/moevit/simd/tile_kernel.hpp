@@ -16,9 +16,9 @@ struct Ahead {
   Index lines = 0;  ///< for each line of x; 0: nothing is asked for
 };
 
-/// One tile of a product, or several of one height. With a kernel whose sums are floats, out = row_scale * (x W + bias) + residual, on the way
-/// from registers to memory, so that they cost no pass of their own. At most one of row_scale and residual is given.
-/// Null pointers leave a term out.
+/// One tile of a product, or several of one height. With a kernel whose sums are floats, out = row_scale * (x W + bias)
+/// + residual, on the way from registers to memory, so that they cost no pass of their own. At most one of row_scale
+/// and residual is given. Null pointers leave a term out.
 struct TileCall {
   const std::byte* x = nullptr;  ///< a tile of `rows` rows
   Index x_line = 0;              ///< bytes from a line of a row to its next one
@@ -88,9 +88,8 @@ MOEVIT_ALWAYS_INLINE void add_terms_of_call(const TileCall& call, Batch<Arch> (&
   if (call.bias) each_sum([&](B& s, Index, Index col) { s += B::load_unaligned(call.bias + col); });
   if (call.row_scale) each_sum([&](B& s, Index row, Index) { s = rounded<Arch>(s * B(call.row_scale[row])); });
   if (call.residual)
-    each_sum([&](B& s, Index row, Index col) {
-      s += B::load_unaligned(call.residual + row * call.residual_stride + col);
-    });
+    each_sum(
+        [&](B& s, Index row, Index col) { s += B::load_unaligned(call.residual + row * call.residual_stride + col); });
 }
 
 /// One multiply-add of floats. A step says how a 32-bit unit of weights meets the units of x that belong to it; every

@@ -87,8 +87,8 @@ inline constexpr auto transposed_heights = []<int... r>(std::integer_sequence<in
 
 }  // namespace detail
 
-/// y += x^T d, or what y says, for columns [first, first + count) of x, which has d.rows rows `x_stride` floats apart; y(0, .) belongs
-/// to column `first`. d: packed floats, rows x N.
+/// y += x^T d, or what y says, for columns [first, first + count) of x, which has d.rows rows `x_stride` floats apart;
+/// y(0, .) belongs to column `first`. d: packed floats, rows x N.
 template <class Arch = DefaultArch>
 void add_transposed_product(const float* x, Index x_stride, Index first, Index count, const PackedView& d,
                             const TransposedOut& y) {
