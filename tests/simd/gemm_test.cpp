@@ -132,7 +132,7 @@ void check_cuts(const Product<Arch>& product) {
 /// A tall tile as the left operand, the right one and the result: the bits of rows and panels.
 template <class Arch>
 void check_tall_tiles(const Product<Arch>& product) {
-  const auto [rows, inputs, outputs] = std::array{product.rows, product.inputs, product.outputs};
+  const Index rows = product.rows, inputs = product.inputs, outputs = product.outputs;
   std::vector<float> expected = product.empty_result(), found = expected;
   product.run(0, rows, expected);
   AlignedBuffer<float> x_room(simd::tall_size(rows, inputs)), w_room(simd::tall_size(inputs, outputs)),
