@@ -26,6 +26,7 @@ struct HeadRun {
   Index stride = 3 * sizes.width + 2, out_stride = sizes.width + 3;
   std::vector<float> rows = test::normal_values(std::max(sizes.queries, sizes.tokens) * stride, 1);
   float factor = 1.f / std::sqrt(static_cast<float>(sizes.width));
+  const float* bias = nullptr;  ///< of all queries
 
   void run(Index first, Index count, std::vector<float>& out) const {
     const Index size = simd::attention_scratch(sizes.tokens, sizes.width);
@@ -39,7 +40,9 @@ struct HeadRun {
                                    sizes.tokens,
                                    stride,
                                    sizes.width,
-                                   factor};
+                                   factor,
+                                   nullptr,
+                                   bias ? bias + first * simd::score_bias_stride(sizes.tokens) : nullptr};
     simd::attention_head<Arch>(head, scratch.data(), out.data() + first * out_stride, out_stride);
     CHECK(scratch[size] == canary);
   }
@@ -75,6 +78,27 @@ TEST_CASE("the attention core agrees with plain loops and stays in its columns")
       for (std::size_t i = 0; i < out.size(); ++i)
         overwritten += static_cast<Index>(i) % head.out_stride >= sizes.width && out[i] != canary;
       CHECK(overwritten == 0);
+    }
+  });
+}
+
+TEST_CASE("the attention core adds biases to scores") {
+  test::for_each_architecture([]<class Arch>(Arch) {
+    for (const HeadCase sizes : {HeadCase{1, 1, 1}, HeadCase{49, 49, 16}, HeadCase{35, 17, 5}}) {
+      CAPTURE(sizes.queries, sizes.tokens, sizes.width);
+      HeadRun<Arch> head{sizes};
+      const Index stride = simd::score_bias_stride(sizes.tokens);
+      std::vector<float> biases(static_cast<std::size_t>(sizes.queries * stride), 0.f);
+      // All of a query's attention goes to one token.
+      for (Index query = 0; query < sizes.queries; ++query)
+        biases[static_cast<std::size_t>(query * stride + query % sizes.tokens)] = 1000.f;
+      head.bias = biases.data();
+      const std::vector<float> out = head.result();
+      for (Index query = 0; query < sizes.queries; ++query)
+        for (Index col = 0; col < sizes.width; ++col)
+          REQUIRE(
+              out[static_cast<std::size_t>(query * head.out_stride + col)] ==
+              Approx(head.rows[static_cast<std::size_t>(query % sizes.tokens * head.stride + 2 * sizes.width + col)]));
     }
   });
 }

@@ -50,7 +50,7 @@ simd::RowTile tile_of(const simd::RowTiles& tiles, Index row) {
 /// Byte `index` of a row, counted through its lines.
 std::byte byte_of(const simd::RowTiles& tiles, Index row, Index index) {
   const simd::RowTile tile = tile_of(tiles, row);
-  return tile.row_data(row - tile.first_row)[index / simd::line_bytes * tile.line_step() + index % simd::line_bytes];
+  return tile.row_data(row - tile.first_row)[index / simd::line_bytes * tile.line_step + index % simd::line_bytes];
 }
 
 void check_bf16(const simd::RowTiles& tiles, const std::vector<float>& x) {

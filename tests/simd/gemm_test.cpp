@@ -129,7 +129,40 @@ void check_cuts(const Product<Arch>& product) {
   }
 }
 
+/// A tall tile as the left operand, the right one and the result: the bits of rows and panels.
+template <class Arch>
+void check_tall_tiles(const Product<Arch>& product) {
+  const Index rows = product.rows, inputs = product.inputs, outputs = product.outputs;
+  std::vector<float> expected = product.empty_result(), found = expected;
+  product.run(0, rows, expected);
+  AlignedBuffer<float> x_room(simd::tall_size(rows, inputs)), w_room(simd::tall_size(inputs, outputs)),
+      y_room(simd::tall_size(rows, outputs));
+  const simd::RowTiles x = simd::tall_tile<Arch>(rows, inputs, x_room.data());
+  const simd::RowTiles w = simd::tall_tile<Arch>(inputs, outputs, w_room.data());
+  const simd::RowTiles y = simd::tall_tile<Arch>(rows, outputs, y_room.data());
+  simd::fill_tiles<Arch>(x, [&](Index row) { return product.x.data() + row * product.x_stride; });
+  simd::fill_tiles<Arch>(w, [&](Index row) { return product.weights.data() + row * outputs; });
+  simd::gemm<Arch>(x, simd::panels_of(w), {}, simd::RowsOut{found.data(), product.y_stride});
+  CHECK(std::memcmp(found.data(), expected.data(), found.size() * sizeof(float)) == 0);
+  simd::gemm<Arch>(x, product.packed, {}, simd::TilesOut{y});
+  for (Index row = 0; row < rows; ++row)
+    for (Index col = 0; col < outputs; ++col)
+      REQUIRE(simd::line_of(y, col / 16)[row * 16 + col % 16] ==
+              expected[static_cast<std::size_t>(row * product.y_stride + col)]);
+}
+
 }  // namespace
+
+TEST_CASE("tall tiles are operands and results of products") {
+  test::for_each_architecture([]<class Arch>(Arch) {
+    for (const Index rows : {1, 6, 29})
+      for (const Index inputs : {1, 16, 35})
+        for (const Index outputs : test::counts_around(lanes<Arch>)) {
+          CAPTURE(rows, inputs, outputs);
+          check_tall_tiles(Product<Arch>{rows, inputs, outputs, {}});
+        }
+  });
+}
 
 TEST_CASE("gemm agrees with plain loops for all sizes around tiles, panels and registers") {
   test::for_each_architecture([]<class Arch>(Arch) {

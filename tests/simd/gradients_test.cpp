@@ -6,6 +6,8 @@
 #include <moevit/core/aligned_buffer.hpp>
 #include <moevit/simd/activation_gradient.hpp>
 #include <moevit/simd/row_gradients.hpp>
+#include <moevit/simd/softmax.hpp>
+#include <moevit/simd/softmax_columns.hpp>
 #include <moevit/simd/transposed_product.hpp>
 
 using namespace moevit;
@@ -35,6 +37,28 @@ void check_transposed_product(Index rows, Index inputs, Index outputs) {
     }
 }
 
+/// y(k, n) = scale(k) * sum over rows of x(row, k) d(row, n), whatever was there: the bits of a sum that began with
+/// zeros.
+template <class Arch>
+void check_assigned_product(Index rows, Index inputs, Index outputs) {
+  CAPTURE(rows, inputs, outputs);
+  const std::vector<float> x = test::normal_values(rows * inputs, 1), d = test::normal_values(rows * outputs, 2),
+                           scale = test::normal_values(inputs, 3);
+  std::vector<float> sums(static_cast<std::size_t>(inputs * outputs), 0.f), y(sums.size(), 5.f), scaled = y;
+  AlignedBuffer<float> panels(simd::packed_size(std::max<Index>(rows, 1), outputs));
+  const simd::PackedView packed = simd::pack<Arch>(d.data(), outputs, rows, outputs, panels.data());
+  const auto multiply = [&](std::vector<float>& to, bool assigns, const float* row_scale) {
+    simd::add_transposed_product<Arch>(x.data(), inputs, 0, inputs, packed,
+                                       {to.data(), outputs, packed.panel, assigns, row_scale});
+  };
+  multiply(sums, false, nullptr);
+  multiply(y, true, nullptr);
+  multiply(scaled, true, scale.data());
+  CHECK(y == sums);
+  for (std::size_t i = 0; i < sums.size(); ++i)
+    REQUIRE(scaled[i] == sums[i] * scale[i / static_cast<std::size_t>(outputs)]);
+}
+
 /// The slope of a function by a difference in double precision.
 template <class F>
 double slope_of(F f, double x) {
@@ -49,10 +73,14 @@ void check_activation(Activation activation, Index count) {
   simd::activation_gradient_row<Arch>(activation, x.data(), dy.data(), count, found.data());
   std::vector<float> y = x;
   simd::activate_row<Arch>(activation, y.data(), count, y.data());
+  std::vector<float> active = x, d = dy;
+  simd::activate_with_gradient_row<Arch>(activation, active.data(), d.data(), count);
+  CHECK(d == found);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const auto f = [&](double value) { return reference::activate(activation, value); };
     CHECK(found[i] == Approx(double{dy[i]} * slope_of(f, x[i])).margin(3e-6));
     CHECK(y[i] == Approx(f(x[i])).margin(3e-6));
+    CHECK(active[i] == Approx(f(x[i])).margin(3e-6));
   }
 }
 
@@ -112,6 +140,31 @@ void check_softmax(Index count) {
   for (std::size_t i = 0; i < x.size(); ++i) CHECK(found[i] == Approx(expected[i]).margin(1e-6));
 }
 
+/// Softmax down columns, with its gradient, against that of rows.
+template <class Arch>
+void check_softmax_columns(Index count, Index columns) {
+  CAPTURE(count, columns);
+  constexpr float factor = 0.3f;
+  AlignedBuffer<float> scores(count * 16), dp(count * 16);
+  std::ranges::copy(test::normal_values(count * 16, 12, 0.f, 4.f), scores.data());
+  std::ranges::copy(test::normal_values(count * 16, 13), dp.data());
+  AlignedBuffer<float> p = scores, ds = dp, exponentials = scores, inverse_sums(16);
+  simd::softmax_gradient_columns<Arch>(p.data(), ds.data(), count, columns, factor);
+  simd::exp_columns<Arch>(exponentials.data(), count, columns, factor, inverse_sums.data());
+  for (Index col = 0; col < columns; ++col) {
+    std::vector<float> row(static_cast<std::size_t>(count)), d = row;
+    for (Index i = 0; i < count; ++i)
+      row[static_cast<std::size_t>(i)] = scores[i * 16 + col], d[static_cast<std::size_t>(i)] = dp[i * 16 + col];
+    simd::softmax_row<Arch>(row.data(), count, factor, row.data());
+    simd::softmax_gradient_row<Arch>(row.data(), d.data(), count, factor, d.data());
+    for (Index i = 0; i < count; ++i) {
+      CHECK(p[i * 16 + col] == Approx(row[static_cast<std::size_t>(i)]).margin(1e-6));
+      CHECK(ds[i * 16 + col] == Approx(d[static_cast<std::size_t>(i)]).margin(1e-6));
+      CHECK(exponentials[i * 16 + col] * inverse_sums[col] == Approx(p[i * 16 + col]).margin(1e-7));
+    }
+  }
+}
+
 }  // namespace
 
 TEST_CASE("products over rows equal plain loops") {
@@ -119,7 +172,7 @@ TEST_CASE("products over rows equal plain loops") {
     for (const Index rows : {0, 1, 2, 33})
       for (const Index inputs : {1, 5, 6, 7, 13, 14, 15, 29})
         for (const Index outputs : test::counts_around(lanes<Arch>))
-          check_transposed_product<Arch>(rows, inputs, outputs);
+          check_transposed_product<Arch>(rows, inputs, outputs), check_assigned_product<Arch>(rows, inputs, outputs);
   });
 }
 
@@ -135,6 +188,13 @@ TEST_CASE("gradients of layer norm and softmax are those of differences") {
   test::for_each_architecture([]<class Arch>(Arch) {
     for (const Index count : test::counts_around(lanes<Arch>))
       check_layer_norm<Arch>(count), check_softmax<Arch>(count);
+  });
+}
+
+TEST_CASE("softmax and its gradient go down columns as along rows") {
+  test::for_each_architecture([]<class Arch>(Arch) {
+    for (const Index count : {1, 2, 50})
+      for (const Index columns : {1, 2, 7, 8, 9, 16}) check_softmax_columns<Arch>(count, columns);
   });
 }
 

@@ -101,11 +101,22 @@ class Attention {
     });
   }
 
+  /// The weights of both products, transposed.
+  struct Transposed {
+    simd::PackedView projection, output;
+  };
+  /// Bytes of shared scratch that they take.
+  static constexpr Index transposed_bytes = Projection::transposed_bytes + Output::transposed_bytes;
+  Transposed transposed(Workspace& workspace) const {
+    return {transposed_weights(projection_.kernel(), workspace), transposed_weights(output_.kernel(), workspace)};
+  }
+
   /// The gradient of y = x + attention(norm(x)) for rows x: d_stream, the gradient of y, becomes that of x. `d_branch`
-  /// is the gradient of attention(norm(x)), which may be d_stream itself.
+  /// is the gradient of attention(norm(x)), which may be d_stream itself; `weights` are those of transposed().
   template <class Norm>
-  void backward(const Norm& norm, ConstMatrixView x, Index tokens, const Saved& saved, ConstMatrixView d_branch,
-                Attention& grads, Norm& norm_grads, MatrixView d_stream, Workspace& workspace) const {
+  void backward(const Transposed& weights, const Norm& norm, ConstMatrixView x, Index tokens, const Saved& saved,
+                ConstMatrixView d_branch, Attention& grads, Norm& norm_grads, MatrixView d_stream,
+                Workspace& workspace) const {
     Arena& shared = workspace.shared();
     const Arena::Scope scope(shared);
     const Index rows = x.rows();
@@ -114,7 +125,7 @@ class Attention {
     {
       const Arena::Scope scope_of_core(shared);
       const MatrixView d_mixed = take(width);
-      multiply_by_transposed(output_.kernel(), d_branch, d_mixed, workspace);
+      multiply_all_rows(d_branch, weights.output, d_mixed, workspace);
       add_weight_gradient(saved.mixed, d_branch, grads.output_.gradient(), workspace);
       core_gradient(with_head_norms(saved.projected, workspace), tokens, d_mixed, d_projected, workspace);
     }
@@ -124,7 +135,7 @@ class Attention {
       norm.forward(x.rows_of(first, count), normed.rows_of(first, count), config.epsilon);
     });
     add_weight_gradient(normed, d_projected, grads.projection_.gradient(), workspace);
-    multiply_by_transposed(projection_.kernel(), d_projected, normed, workspace);  // normed is not needed any more
+    multiply_all_rows(d_projected, weights.projection, normed, workspace);  // normed is not needed any more
     norm.backward(x, normed, norm_grads, d_stream, config.epsilon, workspace);
   }
 
@@ -135,13 +146,12 @@ class Attention {
     });
   }
 
-  /// Scratch of forward_saved() and backward().
+  /// Scratch of forward_saved() and backward() but for transposed weights.
   static constexpr ScratchBytes training_scratch(Index images, Index tokens) {
     const Index rows = images * tokens, block = largest_block(rows, block_rows);
     const Index heads_normed = normalise ? arena_bytes<float>(rows * 3 * width) : 0;
-    const Index core = arena_bytes<float>(rows * width) + Output::transposed_bytes + heads_normed;
-    const Index ends =
-        arena_bytes<float>(rows * dim) + std::max(Projection::transposed_bytes, LayerNorm<dim>::backward_bytes(rows));
+    const Index core = arena_bytes<float>(rows * width) + heads_normed;
+    const Index ends = arena_bytes<float>(rows * dim) + LayerNorm<dim>::backward_bytes(rows);
     const Index norms = normalise ? heads_normed + HeadNorm::backward_bytes(rows) : 0;
     return {arena_bytes<float>(rows * 3 * width) + std::max({core, ends, norms}),
             std::max({scratch(images, tokens).per_worker, attention_core_gradient_bytes(tokens, head_width),

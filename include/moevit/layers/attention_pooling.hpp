@@ -79,8 +79,9 @@ class AttentionPooling {
   }
   /// Bytes of scratch of backward(), shared or of a worker.
   static constexpr Index backward_bytes(Index tokens) {
-    return Layer::training_scratch(1, tokens + 1).total(1) + 3 * arena_bytes<float>((tokens + 1) * 3 * width) +
-           arena_bytes<float>((tokens + 1) * dim) + 2 * arena_bytes<float>(width) + forward_bytes(tokens);
+    return Layer::training_scratch(1, tokens + 1).total(1) + Layer::transposed_bytes +
+           3 * arena_bytes<float>((tokens + 1) * 3 * width) + arena_bytes<float>((tokens + 1) * dim) +
+           2 * arena_bytes<float>(width) + forward_bytes(tokens);
   }
 };
 

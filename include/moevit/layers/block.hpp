@@ -43,15 +43,19 @@ class BlockBase {
     attention_.forward_saved(norm1_, stream, config.tokens(), config.layer_scale ? scale1_.data() : nullptr, saved,
                              middle, workspace, masks.attention);
   }
+  using AttentionWeights = typename Attention<config>::Transposed;
+  /// What attend_backward() takes, in shared scratch of Attention<config>::transposed_bytes.
+  AttentionWeights transposed_attention(Workspace& workspace) const { return attention_.transposed(workspace); }
   /// The gradient of the attention half: d_stream, that of `middle`, becomes that of the stream.
-  void attend_backward(ConstMatrixView stream, const typename Attention<config>::Saved& saved, BlockBase& grads,
-                       MatrixView d_stream, Workspace& workspace, const BlockMasks& masks) const {
+  void attend_backward(const AttentionWeights& weights, ConstMatrixView stream,
+                       const typename Attention<config>::Saved& saved, BlockBase& grads, MatrixView d_stream,
+                       Workspace& workspace, const BlockMasks& masks) const {
     const Arena::Scope scope(workspace.shared());
     const MatrixView d_branch = branch_gradient(
         d_stream, {scale1_, grads.scale1_, masks.attention, masks.room},
         [&](MatrixView y) { attention_.branch_of(saved, y, workspace); }, workspace);
-    attention_.backward(norm1_, stream, config.tokens(), saved, d_branch, grads.attention_, grads.norm1_, d_stream,
-                        workspace);
+    attention_.backward(weights, norm1_, stream, config.tokens(), saved, d_branch, grads.attention_, grads.norm1_,
+                        d_stream, workspace);
   }
   /// Bytes of shared scratch of branch_gradient().
   static constexpr Index branch_bytes(Index rows) {
@@ -163,7 +167,7 @@ class DenseBlock : public BlockBase<config> {
     ScratchBytes scratch =
         one_after_the_other(Attention<config>::training_scratch(rows / config.tokens(), config.tokens()),
                             mlp_training_scratch<MlpType, LayerNorm<config.dim>>(rows));
-    scratch.shared += DenseBlock::branch_bytes(rows);
+    scratch.shared += DenseBlock::branch_bytes(rows) + MlpType::transposed_bytes + Attention<config>::transposed_bytes;
     return scratch;
   }
 
@@ -182,9 +186,11 @@ class DenseBlock : public BlockBase<config> {
   /// up; the masks are those of forward_saved().
   void backward(ConstMatrixView stream, const Saved& saved, DenseBlock& grads, MatrixView d_stream,
                 Workspace& workspace, const BlockMasks& masks = {}) const {
+    const Arena::Scope scope(workspace.shared());
+    const Weights weights{mlp_.transposed(workspace), this->transposed_attention(workspace)};
     each_training_part<config>(stream.rows(), [&](Index first, Index count) {
-      part_backward(stream.rows_of(first, count), saved.rows_of(first, count), grads, d_stream.rows_of(first, count),
-                    workspace, masks.from(first, config.dim));
+      part_backward(weights, stream.rows_of(first, count), saved.rows_of(first, count), grads,
+                    d_stream.rows_of(first, count), workspace, masks.from(first, config.dim));
     });
   }
 
@@ -195,17 +201,22 @@ class DenseBlock : public BlockBase<config> {
   }
 
  private:
-  void part_backward(ConstMatrixView stream, const Saved& saved, DenseBlock& grads, MatrixView d_stream,
-                     Workspace& workspace, const BlockMasks& masks) const {
+  /// The weights of the block, transposed.
+  struct Weights {
+    typename MlpType::Transposed mlp;
+    typename Attention<config>::Transposed attention;
+  };
+  void part_backward(const Weights& weights, ConstMatrixView stream, const Saved& saved, DenseBlock& grads,
+                     MatrixView d_stream, Workspace& workspace, const BlockMasks& masks) const {
     {
       const Arena::Scope scope(workspace.shared());
       const auto fill = [&](MatrixView branch) { mlp_.rows_from_saved(saved.hidden, branch, workspace, masks.hidden); };
       const MatrixView d_branch = this->branch_gradient(
           d_stream, {this->scale2_vector(), grads.scale2_vector(), masks.mlp, masks.room}, fill, workspace);
-      add_mlp_gradient(mlp_, this->norm2(), config.epsilon, saved.middle, saved.hidden, d_branch, grads.mlp_,
+      add_mlp_gradient(weights.mlp, this->norm2(), config.epsilon, saved.middle, saved.hidden, d_branch, grads.mlp_,
                        grads.norm2(), d_stream, workspace, masks.hidden);
     }
-    this->attend_backward(stream, saved.attention, grads, d_stream, workspace, masks);
+    this->attend_backward(weights.attention, stream, saved.attention, grads, d_stream, workspace, masks);
   }
 
   MlpType mlp_;

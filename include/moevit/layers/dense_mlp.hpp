@@ -46,29 +46,29 @@ void add_mlp_saved(const MlpType& mlp, const Norm& norm, float epsilon, const fl
   });
 }
 
-/// Scratch of add_mlp_saved and add_mlp_gradient for `rows` rows.
+/// Scratch of add_mlp_saved and add_mlp_gradient for `rows` rows, but for transposed weights.
 template <class MlpType, class Norm>
 constexpr ScratchBytes mlp_training_scratch(Index rows) {
   const Index block = largest_block(rows, MlpType::block_rows);
   const Index forward =
       arena_bytes<float>(MlpType::dim) + tiles_bytes(block, MlpType::dim) + MlpType::saved_scratch_bytes(block);
-  return {MlpType::transposed_bytes + arena_bytes<float>(rows * MlpType::hidden) +
-              2 * arena_bytes<float>(rows * MlpType::dim) + Norm::backward_bytes(rows),
+  return {arena_bytes<float>(rows * MlpType::hidden) + 2 * arena_bytes<float>(rows * MlpType::dim) +
+              Norm::backward_bytes(rows),
           std::max(forward, MlpType::backward_worker_bytes(block, rows))};
 }
 
 /// The gradient of y = x + mlp(norm(x)) for rows x: d_stream, the gradient of y, becomes that of x. `d_branch` is the
-/// gradient of mlp(norm(x)), which may be d_stream itself; `mask` that of the hidden layer.
+/// gradient of mlp(norm(x)), which may be d_stream itself; `weights` are those of the MLP; `mask` is that of the hidden
+/// layer.
 template <class MlpType, class Norm>
-void add_mlp_gradient(const MlpType& mlp, const Norm& norm, float epsilon, ConstMatrixView x, MatrixView saved,
-                      ConstMatrixView d_branch, MlpType& mlp_grads, Norm& norm_grads, MatrixView d_stream,
-                      Workspace& workspace, const ElementMask& mask = {}) {
+void add_mlp_gradient(const typename MlpType::Transposed& weights, const Norm& norm, float epsilon, ConstMatrixView x,
+                      MatrixView saved, ConstMatrixView d_branch, MlpType& mlp_grads, Norm& norm_grads,
+                      MatrixView d_stream, Workspace& workspace, const ElementMask& mask = {}) {
   Arena& shared = workspace.shared();
   const Arena::Scope scope(shared);
   const Index rows = x.rows();
   const auto take = [&](Index width) { return MatrixView(shared.take<float>(rows * width), rows, width); };
   const MatrixView normed = take(MlpType::dim), d_normed = take(MlpType::dim), d_hidden = take(MlpType::hidden);
-  const typename MlpType::Transposed weights = mlp.transposed(workspace);
   workspace.parallel_rows(rows, MlpType::block_rows, [&](Index first, Index count, Arena& arena) {
     norm.forward(x.rows_of(first, count), normed.rows_of(first, count), epsilon);
     MlpType::backward_rows(weights, d_branch.rows_of(first, count), saved.rows_of(first, count),

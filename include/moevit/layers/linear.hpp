@@ -48,14 +48,17 @@ inline void multiply_rows(ConstMatrixView x, const simd::PackedView& w, MatrixVi
   simd::gemm(tiles, w, {}, simd::RowsOut{y.data(), y.stride()});
 }
 
+/// y = x W for all rows, on all workers.
+inline void multiply_all_rows(ConstMatrixView x, const simd::PackedView& w, MatrixView y, Workspace& workspace) {
+  constexpr Index block_rows = 56;
+  workspace.parallel_rows(x.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
+    multiply_rows(x.rows_of(first, count), w, y.rows_of(first, count), arena);
+  });
+}
 /// y = x W^T for all rows, on all workers.
 inline void multiply_by_transposed(const simd::PackedView& w, ConstMatrixView x, MatrixView y, Workspace& workspace) {
-  constexpr Index block_rows = 56;
   const Arena::Scope scope(workspace.shared());
-  const simd::PackedView transposed = transposed_weights(w, workspace);
-  workspace.parallel_rows(x.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
-    multiply_rows(x.rows_of(first, count), transposed, y.rows_of(first, count), arena);
-  });
+  multiply_all_rows(x, transposed_weights(w, workspace), y, workspace);
 }
 
 /// y += x W^T for all rows, on all workers.

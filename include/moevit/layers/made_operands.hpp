@@ -10,12 +10,6 @@ inline simd::PackedView packed_rows(ConstMatrixView x, Arena& arena) {
   return simd::pack(x.data(), x.stride(), x.rows(), x.cols(), arena.take<float>(simd::packed_size(x.rows(), x.cols())));
 }
 
-/// y = x w.
-inline void multiply(ConstMatrixView x, ConstMatrixView w, MatrixView y, Arena& arena) {
-  const Arena::Scope scope(arena);
-  multiply_rows(x, packed_rows(w, arena), y, arena);
-}
-
 /// y = x w^T.
 inline void multiply_by_transpose(ConstMatrixView x, ConstMatrixView w, MatrixView y, Arena& arena) {
   const Arena::Scope scope(arena);

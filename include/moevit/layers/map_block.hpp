@@ -165,8 +165,10 @@ class DenseMapBlock : public MapBlockBase<AttentionType> {
   }
   static constexpr ScratchBytes training_scratch(Index images, MapSize map) {
     const Index part = std::min(images, part_images(images, map));
-    return one_after_the_other(AttentionType::training_scratch(part, map),
-                               mlp_training_scratch<MlpType, Norm>(part * tokens(map)));
+    ScratchBytes scratch = one_after_the_other(AttentionType::training_scratch(part, map),
+                                               mlp_training_scratch<MlpType, Norm>(part * tokens(map)));
+    scratch.shared += MlpType::transposed_bytes;
+    return scratch;
   }
 
   /// result = block(stream) with masks, filling `saved`.
@@ -184,12 +186,14 @@ class DenseMapBlock : public MapBlockBase<AttentionType> {
   /// up; the masks are those of forward_saved().
   void backward(ConstMatrixView stream, const MapBatch& batch, const Saved& saved, DenseMapBlock& grads,
                 MatrixView d_stream, Workspace& workspace, const BlockMasks& masks = {}) const {
+    const Arena::Scope scope(workspace.shared());
+    const typename MlpType::Transposed weights = mlp_.transposed(workspace);
     Base::each_part(batch, part_images(batch.images, batch.map), [&](Index first, Index count, const MapBatch& part) {
       const Saved own = saved.images_of(first / tokens(batch.map), part.images, batch.map);
       const BlockMasks own_masks = masks.from(first, dim);
       const MatrixView d = d_stream.rows_of(first, count);
       const MatrixView d_branch = Base::branch_gradient(d, own_masks.mlp, own_masks.room, workspace);
-      add_mlp_gradient(mlp_, this->norm2(), epsilon, own.middle, own.hidden, d_branch, grads.mlp_, grads.norm2(), d,
+      add_mlp_gradient(weights, this->norm2(), epsilon, own.middle, own.hidden, d_branch, grads.mlp_, grads.norm2(), d,
                        workspace, own_masks.hidden);
       this->attend_backward(stream.rows_of(first, count), part, own.attention, grads, d, workspace, own_masks);
     });

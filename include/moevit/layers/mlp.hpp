@@ -98,8 +98,7 @@ class Mlp {
     multiply_rows(dy, weights.output_layer, d_hidden, arena);
     for (Index row = 0; row < dy.rows(); ++row) {
       float *x = saved.row_data(row), *d = d_hidden.row_data(row);
-      simd::activation_gradient_row(activation, x, d, hidden, d);
-      simd::activate_row(activation, x, hidden, x);
+      simd::activate_with_gradient_row(activation, x, d, hidden);
       mask.apply(row, d, hidden);
       mask.apply(row, x, hidden);
     }

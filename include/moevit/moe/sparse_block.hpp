@@ -46,7 +46,8 @@ class SparseBlock : public BlockBase<config> {
     sparse.shared += 2 * arena_bytes<float>(rows * config.dim) + LayerNorm<config.dim>::backward_bytes(rows);
     const Index part = std::min(rows, training_rows<config>());
     ScratchBytes attention = Attention<config>::training_scratch(part / config.tokens(), config.tokens());
-    attention.shared += SparseBlock::branch_bytes(part), sparse.shared += SparseBlock::branch_bytes(rows);
+    attention.shared += SparseBlock::branch_bytes(part) + Attention<config>::transposed_bytes;
+    sparse.shared += SparseBlock::branch_bytes(rows);
     return one_after_the_other(attention, sparse);
   }
 
@@ -97,8 +98,10 @@ class SparseBlock : public BlockBase<config> {
                        d_branch, grads.sparse_, plan, add_losses, d_normed, context);
       this->norm2().backward(saved.middle, d_normed, grads.norm2(), d_stream, config.epsilon, workspace);
     }
+    const Arena::Scope scope(workspace.shared());
+    const auto weights = this->transposed_attention(workspace);
     each_training_part<config>(stream.rows(), [&](Index first, Index count) {
-      this->attend_backward(stream.rows_of(first, count), saved.attention.rows_of(first, count), grads,
+      this->attend_backward(weights, stream.rows_of(first, count), saved.attention.rows_of(first, count), grads,
                             d_stream.rows_of(first, count), workspace, masks.from(first, config.dim));
     });
   }

@@ -1,4 +1,4 @@
-/// Keys and values of one attention head as the right operands of its two products, in floats or in bfloat16.
+/// Keys and values of one attention head as the right operands of its two products, in bfloat16.
 #pragma once
 
 #include <moevit/simd/convert_rows.hpp>
@@ -7,7 +7,7 @@
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
-/// 32-bit units that packed keys (width x tokens) or values (tokens x width) take in either format.
+/// 32-bit units that packed keys (width x tokens) or values (tokens x width) take, and at least what floats take.
 constexpr Index attention_operand_size(Index rows, Index cols) {
   return std::max(packed_size(rows, cols), packed_size(rows, cols, WeightFormat::bfloat16));
 }
@@ -75,21 +75,19 @@ PackedView pack_rows_bf16(const float* source, Index stride, Index tokens, Index
 
 }  // namespace detail
 
-/// The keys of a head, tokens x width, as W of queries W = scores. `kernel` takes bfloat16, or is null for floats.
-/// `target` and `room` have attention_operand_size(width, tokens) and (tokens, width) units on cache lines.
+/// The keys of a head, tokens x width, as W of queries W = scores. `kernel` takes bfloat16. `target` and `room` have
+/// attention_operand_size(width, tokens) and (tokens, width) units on cache lines.
 template <class Arch>
-PackedView pack_keys(const float* keys, Index stride, Index tokens, Index width, const TileKernel* kernel,
+PackedView pack_keys(const float* keys, Index stride, Index tokens, Index width, const TileKernel& kernel,
                      float* target, float* room) {
-  return kernel ? detail::pack_transposed_bf16<Arch>(keys, stride, width, tokens, *kernel, target, room)
-                : pack_transposed(keys, stride, width, tokens, target);
+  return detail::pack_transposed_bf16<Arch>(keys, stride, width, tokens, kernel, target, room);
 }
 
 /// The values of a head, tokens x width, as W of weights W = output.
 template <class Arch>
-PackedView pack_values(const float* values, Index stride, Index tokens, Index width, const TileKernel* kernel,
+PackedView pack_values(const float* values, Index stride, Index tokens, Index width, const TileKernel& kernel,
                        float* target) {
-  return kernel ? detail::pack_rows_bf16<Arch>(values, stride, tokens, width, *kernel, target)
-                : pack<Arch>(values, stride, tokens, width, target);
+  return detail::pack_rows_bf16<Arch>(values, stride, tokens, width, kernel, target);
 }
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -13,17 +13,12 @@ namespace detail {
 /// shift or a mask widens it; the products and sums are those of FloatStep, in the same order. One after the other, so
 /// that no more registers hold weights than with floats. Where K is odd, the last unit meets a float of x's padding.
 template <class Arch>
-struct Bf16WeightStep {
+struct Bf16WeightStep : FloatStep<Arch> {
   using Sum = Batch<Arch>;
   using Weights = Batch<Arch>;
   static constexpr Index x_units = 2;
   static constexpr int parts = 2;
-  static constexpr Index width = lanes<Arch>;
 
-  static Sum start(const TileCall&, Index, Index) { return Sum(0.f); }
-  static void finish(const TileCall& call, Index row, Index vector, const Sum& sum) {
-    store_sum<Arch>(call, row, vector, sum);
-  }
   static Weights load(const std::byte* weights, int part) {
     using Bits = xsimd::batch<std::uint32_t, Arch>;
     const Bits pair = Bits::load_aligned(reinterpret_cast<const std::uint32_t*>(weights));

@@ -192,8 +192,8 @@ namespace detail {
 template <class Arch>
 void put_reduced_row(FloatLines source, const RowTiles& tiles, const RowTile& tile, Index row) {
   if (tiles.format == RowFormat::bfloat16)
-    return put_bf16_row<Arch>(source, tiles.width, tile.row_data(row), tile.line_step());
-  const float scale = put_int8_row<Arch>(source, tiles.width, tile.row_data(row), tile.line_step());
+    return put_bf16_row<Arch>(source, tiles.width, tile.row_data(row), tile.line_step);
+  const float scale = put_int8_row<Arch>(source, tiles.width, tile.row_data(row), tile.line_step);
   std::memcpy(tile.row_scale(row), &scale, sizeof scale);
 }
 
@@ -208,7 +208,7 @@ void convert_in_place(const RowTiles& tiles) {
   for (Index number = 0; number < list.count(); ++number) {
     const RowTile tile = list[number];
     for (Index row = 0; row < tile.rows; ++row)
-      detail::put_reduced_row<Arch>({.data = tile.row_data(row), .step = tile.line_step()}, tiles, tile, row);
+      detail::put_reduced_row<Arch>({.data = tile.row_data(row), .step = tile.line_step}, tiles, tile, row);
   }
 }
 

@@ -43,11 +43,12 @@ struct RowsOut {
 
   RowWriter writer(Index row, Index, Index col) const { return {data + row * stride + col, stride}; }
   Index line(Index) const { return 16; }
+  Index tile_step(Index height) const { return height * stride; }
   RowsOut from_column(Index first) const { return {data + first, stride}; }
 };
 
-/// Tiled rows of floats, cut as those of the left operand are, as the result of a product: the left operand of the next
-/// one. Padding is written, too.
+/// Tiled rows of floats, cut as those of the left operand are or in one tall tile, as the result of a product: the left
+/// operand of the next one. Padding is written, too.
 struct TilesOut {
   static constexpr bool is_padded = true;
   RowTiles tiles;
@@ -55,12 +56,16 @@ struct TilesOut {
 
   RowWriter writer(Index row, Index height, Index col) const {
     col += first_column;
-    std::byte* tile = tiles.data + row * tiles.row_bytes;
+    std::byte* tile = tiles.data + row * row_step();
     return {reinterpret_cast<float*>(tile + col / 16 * line(height) * 4) + col % 16, line_bytes / 4};
   }
   /// Floats from one line of a row to its next in a tile of `height` rows.
-  Index line(Index height) const { return height * line_bytes / 4; }
+  Index line(Index height) const { return (tiles.line_step > 0 ? tiles.line_step : height * line_bytes) / 4; }
+  Index tile_step(Index height) const { return height * row_step() / 4; }
   TilesOut from_column(Index first) const { return {tiles, first_column + first}; }
+
+ private:
+  Index row_step() const { return tiles.line_step > 0 ? line_bytes : tiles.row_bytes; }
 };
 
 namespace detail {

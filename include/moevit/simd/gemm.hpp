@@ -40,9 +40,9 @@ void copy_line(const float* source, float* target) {
 
 /// Copies floats to row `row` of a tile; what its last line has beyond the width is zero.
 template <class Arch = DefaultArch>
-void put_row(const float* x, Index width, const RowTile& tile, Index row) {
+MOEVIT_ALWAYS_INLINE void put_row(const float* x, Index width, const RowTile& tile, Index row) {
   float* target = reinterpret_cast<float*>(tile.row_data(row));
-  const Index line = tile.line_step() / 4, whole = width / 16 * 16;
+  const Index line = tile.line_step / 4, whole = width / 16 * 16;
   for (Index first = 0; first < whole; first += 16, target += line) detail::copy_line<Arch>(x + first, target);
   if (whole < width) {
     std::copy(x + whole, x + width, target);
@@ -66,6 +66,31 @@ void fill_tiles(const RowTiles& tiles, RowOf row_of) {
   }
 }
 
+/// Floats that a tall tile of rows x width floats takes.
+constexpr Index tall_size(Index rows, Index width) { return rows * tiled_row_bytes(width) / 4; }
+
+/// A tall tile of rows x width floats, to be multiplied with packed floats; `room` has tall_size(rows, width) floats on
+/// a cache line. The elements are not set.
+template <class Arch = DefaultArch>
+RowTiles tall_tile(Index rows, Index width, float* room) {
+  return {.data = reinterpret_cast<std::byte*>(room),
+          .rows = rows,
+          .width = width,
+          .row_bytes = tiled_row_bytes(width),
+          .most_rows = kernel_of<Arch>(PackedView()).most_rows,
+          .line_step = rows * line_bytes};
+}
+
+/// Columns [16 line, 16 line + 16) of a tall tile, 16 floats from row to row.
+inline float* line_of(const RowTiles& tall, Index line) {
+  return reinterpret_cast<float*>(tall.data + line * tall.line_step);
+}
+
+/// A tall tile as the right operand of a product.
+inline PackedView panels_of(const RowTiles& tall) {
+  return {.data = tall.data, .rows = tall.rows, .cols = tall.width, .panel = line_bytes / 4};
+}
+
 /// The rows of x (rows x w.rows, `stride` floats apart) as tiles to be multiplied with w.
 template <class Arch = DefaultArch>
 RowTiles tile_rows(Index rows, const float* x, Index stride, const PackedView& w, std::byte* room) {
@@ -83,27 +108,31 @@ struct ColumnGroup {
   Index columns = 0;  ///< columns that are computed: whole registers
 };
 
-/// One tile by multiply(TileCall): straight to y where it can do all of the epilogue and all columns exist, else by way
-/// of a tile of sums in the L1 cache.
+/// Whether the kernel itself can do all of an epilogue and all columns of a group exist, so that tiles go straight to
+/// y.
+template <class Out>
+bool goes_straight(const ColumnGroup& group, const Epilogue& epilogue) {
+  return (Out::is_padded || group.valid == group.columns) && !epilogue.activation && !epilogue.scale &&
+         !epilogue.added && !(epilogue.row_scale && epilogue.residual);
+}
+
+/// call.tiles tiles of one height, the first of which is `tile`, by multiply(TileCall): straight to y, or else one by
+/// way of a tile of sums in the L1 cache.
 template <class Arch, class Multiply, class Out>
 void multiply_tile_to(Multiply&& multiply, const RowTile& tile, TileCall call, const ColumnGroup& group,
                       const Epilogue& epilogue, const Out& y) {
   const Index first_row = tile.first_row;
-  call.x = tile.data, call.rows = tile.rows;
+  assert(call.tiles == 1 || goes_straight<Out>(group, epilogue));
+  call.x = tile.data, call.x_line = tile.line_step, call.rows = tile.rows;
   if (epilogue.bias) call.bias = epilogue.bias + group.first;
-  const bool whole = Out::is_padded || group.valid == group.columns;
-  const bool in_kernel =
-      !epilogue.activation && !epilogue.scale && !epilogue.added && !(epilogue.row_scale && epilogue.residual);
-  if (whole && in_kernel) {
+  if (goes_straight<Out>(group, epilogue)) {
     const RowWriter target = y.writer(first_row, call.rows, group.first);
     call.out = target.data, call.out_stride = target.step, call.out_line = y.line(call.rows);
+    call.x_step = tile.step(), call.out_step = y.tile_step(call.rows);
     if (epilogue.row_scale) call.row_scale = epilogue.row_scale + first_row;
     if (epilogue.residual)
       call.residual = epilogue.residual + first_row * epilogue.residual_stride + group.first,
       call.residual_stride = epilogue.residual_stride;
-    for (Index row = 0; row < call.rows; ++row)
-      for (Index col = 0; col < call.columns; col += 16)
-        __builtin_prefetch(call.out + row * call.out_stride + col / 16 * call.out_line, 1);
     return multiply(call);
   }
   alignas(cache_line_bytes) float sums[16 * 32];
@@ -122,7 +151,7 @@ void multiply_by_sums(const RowTile* tiles, Index count, const PackedView& w, co
   alignas(cache_line_bytes) float sums[2][16 * 32];
   TileCall calls[2] = {call, call};
   for (Index i = 0; i < count; ++i) {
-    calls[i].x = tiles[i].data, calls[i].rows = tiles[i].rows;
+    calls[i].x = tiles[i].data, calls[i].x_line = tiles[i].line_step, calls[i].rows = tiles[i].rows;
     calls[i].out = sums[i], calls[i].out_stride = group.columns;
   }
   if (count == 2)
@@ -177,6 +206,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
         const RowTile pair[2] = {tiles[number], tiles[number + count - 1]};
         detail::multiply_by_sums<Arch>(pair, count, w, call, group, epilogue, y);
       } else {
+        count = call.tiles = detail::goes_straight<Out>(group, epilogue) ? tiles.alike(number) : 1;
         detail::multiply_tile_to<Arch>(*kernel.multiply, tiles[number], call, group, epilogue, y);
       }
     }

@@ -3,6 +3,8 @@
 /// A row is cut into lines of 64 bytes (16 floats, 32 bfloat16 or 64 int8 numbers). A tile of h rows holds the first
 /// lines of all its rows, then the second lines, and so on, so that a kernel for h rows reaches every element at a
 /// fixed distance from one moving pointer, and no two rows compete for a set of the L1 cache whatever the width is.
+/// Floats may also lie in one tall tile of all rows, of which kernels take some at a time: it can be read in the other
+/// direction as well, as panels of one line.
 #pragma once
 
 #include <moevit/simd/packed.hpp>
@@ -25,9 +27,10 @@ struct RowTile {
   Index first_row = 0;
   Index rows = 0;
   Index row_bytes = 0;
+  Index line_step = 0;  ///< bytes from a line of a row to its next one
 
-  /// Bytes from a line of a row to its next one.
-  Index line_step() const { return rows * line_bytes; }
+  /// Bytes to the next tile, which must have the same height.
+  Index step() const { return rows * (line_step > rows * line_bytes ? line_bytes : row_bytes); }
   /// The first line of row `row` of the tile.
   std::byte* row_data(Index row) const { return data + row * line_bytes; }
   /// int8: where the scale of row `row` of the tile lies, x = scale * (element - 128). It takes the last four bytes of
@@ -42,22 +45,29 @@ struct RowTile {
 /// 14 and a rest of 1). Divides once, when it is made.
 class TileList {
  public:
-  TileList(std::byte* data, Index rows, Index row_bytes, Index most_rows)
+  /// `line_step`: see RowTiles.
+  TileList(std::byte* data, Index rows, Index row_bytes, Index most_rows, Index line_step)
       : data_(data),
         row_bytes_(row_bytes),
+        line_step_(line_step),
         count_(ceil_div(rows, most_rows)),
         low_(count_ ? rows / count_ : 0),
         low_tiles_(count_ * (low_ + 1) - rows) {}
 
   Index count() const { return count_; }
+  /// How many tiles from number `tile` on have its height.
+  Index alike(Index tile) const { return (tile < low_tiles_ ? low_tiles_ : count_) - tile; }
   RowTile operator[](Index tile) const {
     const Index first = tile * low_ + std::max<Index>(0, tile - low_tiles_);
-    return {data_ + first * row_bytes_, first, low_ + (tile >= low_tiles_ ? 1 : 0), row_bytes_};
+    const Index rows = low_ + (tile >= low_tiles_ ? 1 : 0);
+    if (line_step_ > 0) return {data_ + first * line_bytes, first, rows, row_bytes_, line_step_};
+    return {data_ + first * row_bytes_, first, rows, row_bytes_, rows * line_bytes};
   }
 
  private:
   std::byte* data_;
   Index row_bytes_;
+  Index line_step_;
   Index count_;
   Index low_;        ///< rows of the lower tiles
   Index low_tiles_;  ///< how many are lower
@@ -71,8 +81,9 @@ struct RowTiles {
   Index row_bytes = 0;  ///< at least what the lines of a row take
   Index most_rows = 1;
   RowFormat format = RowFormat::float32;
+  Index line_step = 0;  ///< one tall tile: bytes from a line of a row to its next one; 0: one tile after the other
 
-  TileList tiles() const { return {data, rows, row_bytes, most_rows}; }
+  TileList tiles() const { return {data, rows, row_bytes, most_rows, line_step}; }
 };
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

@@ -66,6 +66,7 @@ void multiply_summing_tile(const TileCall& call, const SummedChunk& chunk) {
       a += chunk.panel, b += chunk.panel, out += vectors * lanes<Arch>;
     }
   }
+  Step::add_terms(call, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
@@ -137,7 +138,7 @@ class SummedProduct {
     call.units = chunk.rows;
     for (Index number = 0; number < tiles_.count(); ++number) {
       RowTile tile = tiles_[number];
-      tile.data += row / 16 * tile.line_step();
+      tile.data += row / 16 * tile.line_step;
       float* const sums = room_ + 32 * (most_ + tile.first_row);  // of the chunks before
       call.start = sums, call.ahead = ahead_of(next, chunk.rows, number);
       const auto multiply = [&](const TileCall& whole) {
@@ -148,7 +149,8 @@ class SummedProduct {
         const ColumnGroup group{first, std::min(step_, a_.cols - first), chunk.columns};
         multiply_tile_to<Arch>(multiply, tile, call, group, epilogue, y);
       } else {
-        call.x = tile.data, call.rows = tile.rows, call.out = sums, call.out_stride = chunk.columns;
+        call.x = tile.data, call.x_line = tile.line_step, call.rows = tile.rows, call.out = sums,
+        call.out_stride = chunk.columns;
         multiply(call);
       }
     }

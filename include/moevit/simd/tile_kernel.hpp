@@ -16,11 +16,12 @@ struct Ahead {
   Index lines = 0;  ///< for each line of x; 0: nothing is asked for
 };
 
-/// One tile of a product. With a kernel whose sums are floats, out = row_scale * (x W + bias) + residual, on the way
-/// from registers to memory, so that they cost no pass of their own. At most one of row_scale and residual is given.
-/// Null pointers leave a term out.
+/// One tile of a product, or several of one height. With a kernel whose sums are floats, out = row_scale * (x W + bias)
+/// + residual, on the way from registers to memory, so that they cost no pass of their own. At most one of row_scale
+/// and residual is given. Null pointers leave a term out.
 struct TileCall {
   const std::byte* x = nullptr;  ///< a tile of `rows` rows
+  Index x_line = 0;              ///< bytes from a line of a row to its next one
   Index rows = 0;
   const std::byte* weights =
       nullptr;  ///< the first unit of the first column; the next row of units is `panel` units on
@@ -35,6 +36,9 @@ struct TileCall {
   float* out = nullptr;
   Index out_stride = 0;
   Index out_line = 16;
+  Index tiles = 1;     ///< more than one only for kernels whose sums are floats and not all that they give
+  Index x_step = 0;    ///< bytes from one tile of x to the next
+  Index out_step = 0;  ///< elements of out from one tile to the next
   Ahead ahead = {};
   /// Sums that products go on from, for the steps that do so: rows x columns, on a cache line.
   const float* start = nullptr;
@@ -70,16 +74,22 @@ inline constexpr int tile_rows = register_count<Arch> == 32 ? 14 : 6;
 /// Registers side by side in a tile.
 inline constexpr int tile_vectors = 2;
 
-/// Stores a register of a row's sums with the call's bias, scale and residual. These come after the products: sums that
-/// began with a residual would be rounded to its size at every step.
-template <class Arch>
-MOEVIT_ALWAYS_INLINE void store_sum(const TileCall& call, Index row, Index vector, const Batch<Arch>& sum) {
+/// The call's bias, scale and residual for the sums of a tile. These come after the products: sums that began with a
+/// residual would be rounded to its size at every step.
+template <class Arch, int rows, int vectors>
+MOEVIT_ALWAYS_INLINE void add_terms_of_call(const TileCall& call, Batch<Arch> (&sum)[rows][vectors]) {
   using B = Batch<Arch>;
-  const Index col = vector * lanes<Arch>;
-  B value = call.bias ? sum + B::load_unaligned(call.bias + col) : sum;
-  if (call.row_scale) value = rounded<Arch>(value * B(call.row_scale[row]));
-  if (call.residual) value += B::load_unaligned(call.residual + row * call.residual_stride + col);
-  value.store_unaligned(call.out + row * call.out_stride + col / 16 * call.out_line + col % 16);
+  const auto each_sum = [&](auto change) {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) change(sum[r][v], r, v * lanes<Arch>);
+  };
+  if (call.bias) each_sum([&](B& s, Index, Index col) { s += B::load_unaligned(call.bias + col); });
+  if (call.row_scale) each_sum([&](B& s, Index row, Index) { s = rounded<Arch>(s * B(call.row_scale[row])); });
+  if (call.residual)
+    each_sum(
+        [&](B& s, Index row, Index col) { s += B::load_unaligned(call.residual + row * call.residual_stride + col); });
 }
 
 /// One multiply-add of floats. A step says how a 32-bit unit of weights meets the units of x that belong to it; every
@@ -95,8 +105,13 @@ struct FloatStep {
   static constexpr Index width = lanes<Arch>;
 
   static Sum start(const TileCall&, Index, Index) { return Sum(0.f); }
+  template <int rows, int vectors>
+  static void add_terms(const TileCall& call, Sum (&sum)[rows][vectors]) {
+    add_terms_of_call<Arch>(call, sum);
+  }
   static void finish(const TileCall& call, Index row, Index vector, const Sum& sum) {
-    store_sum<Arch>(call, row, vector, sum);
+    const Index col = vector * lanes<Arch>;
+    sum.store_unaligned(call.out + row * call.out_stride + col / 16 * call.out_line + col % 16);
   }
   static Weights load(const std::byte* weights, int) {
     return Weights::load_aligned(reinterpret_cast<const float*>(weights));
@@ -121,7 +136,7 @@ MOEVIT_ALWAYS_INLINE void ask_ahead(Ahead& ahead) {
 /// A tile of `rows` rows times vectors * Step::width columns. All sums stay in registers; the lines of x and the panel
 /// are read once, in order.
 template <class Step, int rows, int vectors>
-void multiply_tile(const TileCall& call) {
+MOEVIT_ALWAYS_INLINE void multiply_one_tile(const TileCall& call) {
   constexpr Index steps_of_line = line_bytes / 4 / Step::x_units;
   typename Step::Sum sum[rows][vectors];
 #pragma GCC unroll 16
@@ -131,7 +146,7 @@ void multiply_tile(const TileCall& call) {
   const std::byte *x = call.x, *weights = call.weights;
   const Index weights_step = call.panel * 4;
   Ahead ahead = call.ahead;
-  for (Index left = call.units; left > 0; left -= steps_of_line, x += rows * line_bytes) {
+  for (Index left = call.units; left > 0; left -= steps_of_line, x += call.x_line) {
     const std::byte* unit = x;
     ask_ahead(ahead);
 #pragma GCC unroll 2
@@ -148,10 +163,26 @@ void multiply_tile(const TileCall& call) {
       weights += weights_step;
     }
   }
+  if constexpr (requires { Step::add_terms(call, sum); }) Step::add_terms(call, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) Step::finish(call, r, v, sum[r][v]);
+}
+
+/// The tiles of a call, one after the other.
+template <class Step, int rows, int vectors>
+void multiply_tile(const TileCall& first) {
+  TileCall call = first;  // a local one, which stores to memory cannot change
+  for (Index left = call.tiles; left > 0; --left) {
+    for (Index row = 0; row < rows; ++row)
+      for (Index col = 0; col < vectors * Step::width; col += 16)
+        __builtin_prefetch(call.out + row * call.out_stride + col / 16 * call.out_line, 1);
+    multiply_one_tile<Step, rows, vectors>(call);
+    call.x += call.x_step, call.out += call.out_step;
+    if (call.residual) call.residual += rows * call.residual_stride;
+    if (call.row_scale) call.row_scale += rows;
+  }
 }
 
 using MultiplyTile = void (*)(const TileCall&);

@@ -1,4 +1,4 @@
-/// y += x^T d: products over the rows of both operands, as the gradients of weights are.
+/// y = x^T d or y += x^T d: products over the rows of both operands, as the gradients of weights are.
 ///
 /// How it works: a tile of the result stays in registers while all rows of x and d pass; a column of x is read where it
 /// lies, `x_stride` floats from row to row, and d comes in panels (packed.hpp). Every element of y is one sum over
@@ -18,6 +18,8 @@ struct TransposedOut {
   float* data = nullptr;
   Index row_step = 0;
   Index panel_step = 0;
+  bool assigns = false;              ///< y = row_scale * (x^T d), else y += x^T d
+  const float* row_scale = nullptr;  ///< of y's first row; null: 1
 };
 
 namespace detail {
@@ -32,18 +34,25 @@ struct TransposedCall {
   float* y = nullptr;
   Index y_stride = 0;
   Index columns = 0;  ///< that are written
+  bool assigns = false;
+  const float* row_scale = nullptr;
 };
 
 template <class Arch>
-void add_sums(const TransposedCall& call, Index row, Index vector, const Batch<Arch>& sum) {
+MOEVIT_ALWAYS_INLINE void put_sums(const TransposedCall& call, Index row, Index vector, const Batch<Arch>& sum) {
   const Index col = vector * lanes<Arch>, left = std::min(lanes<Arch>, call.columns - col);
   float* y = call.y + row * call.y_stride + col;
-  if (left > 0) store_valid<Arch>(load_valid<Arch>(y, left) + sum, y, left);
+  if (left <= 0) return;
+  if (!call.assigns)
+    store_valid<Arch>(load_valid<Arch>(y, left) + sum, y, left);
+  else
+    store_valid<Arch>(call.row_scale ? sum * Batch<Arch>(call.row_scale[row]) : sum, y, left);
 }
 
 template <class Arch, int rows, int vectors>
-void multiply_transposed_tile(const TransposedCall& call) {
+void multiply_transposed_tile(const TransposedCall& given) {
   using B = Batch<Arch>;
+  const TransposedCall call = given;  // a local one, which stores to memory cannot change
   B sum[rows][vectors];
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
@@ -64,7 +73,7 @@ void multiply_transposed_tile(const TransposedCall& call) {
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) add_sums<Arch>(call, r, v, sum[r][v]);
+    for (int v = 0; v < vectors; ++v) put_sums<Arch>(call, r, v, sum[r][v]);
 }
 
 template <class Arch>
@@ -78,8 +87,8 @@ inline constexpr auto transposed_heights = []<int... r>(std::integer_sequence<in
 
 }  // namespace detail
 
-/// y += x^T d for columns [first, first + count) of x, which has d.rows rows `x_stride` floats apart; y(0, .) belongs
-/// to column `first`. d: packed floats, rows x N.
+/// y += x^T d, or what y says, for columns [first, first + count) of x, which has d.rows rows `x_stride` floats apart;
+/// y(0, .) belongs to column `first`. d: packed floats, rows x N.
 template <class Arch = DefaultArch>
 void add_transposed_product(const float* x, Index x_stride, Index first, Index count, const PackedView& d,
                             const TransposedOut& y) {
@@ -90,13 +99,14 @@ void add_transposed_product(const float* x, Index x_stride, Index first, Index c
     detail::TransposedCall call;
     call.x_stride = x_stride, call.panel = d.panel, call.y_stride = y.row_step, call.count = d.rows;
     call.d = reinterpret_cast<const float*>(d.panel_data(panel)) + col % d.panel;
-    call.columns = std::min(step, d.cols - col);
+    call.columns = std::min(step, d.cols - col), call.assigns = y.assigns;
     const auto& heights =
         call.columns <= lanes<Arch> ? detail::transposed_heights<Arch, 1> : detail::transposed_heights<Arch, 2>;
     for (Index tile = 0; tile < tiles; ++tile) {
       const Index row = count * tile / tiles, height = count * (tile + 1) / tiles - row;
       call.x = x + first + row;
       call.y = y.data + panel * y.panel_step + row * y.row_step + col % d.panel;
+      if (y.row_scale) call.row_scale = y.row_scale + row;
       heights[static_cast<std::size_t>(height - 1)](call);
     }
   }

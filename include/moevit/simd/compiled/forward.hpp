@@ -89,6 +89,9 @@ inline void activate_row(Activation activation, const float* x, Index count, flo
 inline void activation_gradient_row(Activation activation, const float* x, const float* dy, Index count, float* dx) {
   chosen_kernels().activation_gradient_row(activation, x, dy, count, dx);
 }
+inline void activate_with_gradient_row(Activation activation, float* x, float* d, Index count) {
+  chosen_kernels().activate_with_gradient_row(activation, x, d, count);
+}
 inline void add_layer_norm_gradient_row(const float* x, const float* dy, Index count, const float* scale, float epsilon,
                                         float* d_scale, float* d_bias, float* dx) {
   chosen_kernels().add_layer_norm_gradient_row(x, dy, count, scale, epsilon, d_scale, d_bias, dx);
@@ -96,6 +99,9 @@ inline void add_layer_norm_gradient_row(const float* x, const float* dy, Index c
 inline float dot_row(const float* x, const float* y, Index count) { return chosen_kernels().dot_row(x, y, count); }
 inline void softmax_gradient_row(const float* p, const float* dp, Index count, float factor, float* dx) {
   chosen_kernels().softmax_gradient_row(p, dp, count, factor, dx);
+}
+inline void softmax_gradient_columns(float* scores, float* dp, Index count, Index columns, float factor) {
+  chosen_kernels().softmax_gradient_columns(scores, dp, count, columns, factor);
 }
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

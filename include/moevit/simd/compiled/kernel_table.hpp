@@ -73,9 +73,11 @@ struct KernelTable {
   void (*add_transposed_product)(const float*, Index, Index, Index, const PackedView&, const TransposedOut&);
   void (*activate_row)(Activation, const float*, Index, float*);
   void (*activation_gradient_row)(Activation, const float*, const float*, Index, float*);
+  void (*activate_with_gradient_row)(Activation, float*, float*, Index);
   void (*add_layer_norm_gradient_row)(const float*, const float*, Index, const float*, float, float*, float*, float*);
   float (*dot_row)(const float*, const float*, Index);
   void (*softmax_gradient_row)(const float*, const float*, Index, float, float*);
+  void (*softmax_gradient_columns)(float*, float*, Index, Index, float);
 };
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

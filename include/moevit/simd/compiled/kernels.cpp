@@ -49,9 +49,11 @@ constexpr KernelTable table{
     .add_transposed_product = &add_transposed_product<DefaultArch>,
     .activate_row = &activate_row<DefaultArch>,
     .activation_gradient_row = &activation_gradient_row<DefaultArch>,
+    .activate_with_gradient_row = &activate_with_gradient_row<DefaultArch>,
     .add_layer_norm_gradient_row = &add_layer_norm_gradient_row<DefaultArch>,
     .dot_row = &dot_row<DefaultArch>,
     .softmax_gradient_row = &softmax_gradient_row<DefaultArch>,
+    .softmax_gradient_columns = &softmax_gradient_columns<DefaultArch>,
 };
 
 }  // namespace
