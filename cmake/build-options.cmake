@@ -31,3 +31,28 @@ if(MOEVIT_SANITIZE)
   target_compile_options(moevit_program_options INTERFACE ${sanitizer_flags})
   target_link_options(moevit_program_options INTERFACE ${sanitizer_flags})
 endif()
+
+# For a build of everything, where compiling is what takes long: kernels from moevit::compiled instead of in every program,
+# and headers that many programs begin with compiled once.
+option(MOEVIT_LINK_COMPILED "Examples, benchmarks and tests of what lies above the kernels use moevit::compiled" OFF)
+option(MOEVIT_PRECOMPILE "Examples and benchmarks use precompiled headers, as the tests always do" OFF)
+add_library(moevit_program_kernels INTERFACE)
+if(MOEVIT_LINK_COMPILED)
+  target_link_libraries(moevit_program_kernels INTERFACE moevit::compiled)
+endif()
+
+# moevit_precompile_headers(<holder> <library> <headers>...): compiles the headers with the options that users of the
+# library have, for moevit_use_precompiled(<target> <holder>), where the target has the same ones. With precompiled headers
+# g++ 12 forgets which of its own intrinsics it must not warn about.
+set(moevit_precompiled_options $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized>)
+function(moevit_precompile_headers holder library)
+  file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/precompiled/${holder}.cpp" CONTENT "")
+  add_library(${holder} OBJECT EXCLUDE_FROM_ALL "${PROJECT_BINARY_DIR}/precompiled/${holder}.cpp")
+  target_link_libraries(${holder} PRIVATE ${library})
+  target_compile_options(${holder} PRIVATE ${moevit_precompiled_options})
+  target_precompile_headers(${holder} PRIVATE ${ARGN})
+endfunction()
+function(moevit_use_precompiled target holder)
+  target_compile_options(${target} PRIVATE ${moevit_precompiled_options})
+  target_precompile_headers(${target} REUSE_FROM ${holder})
+endfunction()

@@ -1,4 +1,4 @@
-# cmake -DCOMPILER= -DSOURCE= -DINCLUDE= -DSYSTEM_INCLUDE= -P check_pair.cmake: see CMakeLists.txt.
+# cmake -DCOMPILER= -DSOURCE= -DINCLUDE= -DSYSTEM_INCLUDE= -DPRECOMPILED= -P check_pair.cmake: see CMakeLists.txt.
 cmake_minimum_required(VERSION 3.24)
 file(STRINGS "${SOURCE}" expectations REGEX "^// expect: ")
 file(STRINGS "${SOURCE}" failing_flags REGEX "^// failing flags: ")
@@ -8,24 +8,21 @@ endif()
 list(TRANSFORM expectations REPLACE "^// expect: " "")
 list(TRANSFORM failing_flags REPLACE "^// failing flags: " "")
 
-set(flags -std=c++20 -fsyntax-only)
-foreach(directory IN LISTS INCLUDE)
-  list(APPEND flags "-I${directory}")
-endforeach()
-set(implicit_directories /usr/include)  # as a system directory it would hide the compiler's own headers
-foreach(directory IN LISTS SYSTEM_INCLUDE)
-  if(NOT directory IN_LIST implicit_directories)
-    list(APPEND flags -isystem "${directory}")
-  endif()
-endforeach()
+include("${CMAKE_CURRENT_LIST_DIR}/flags.cmake")
+list(APPEND flags -fsyntax-only)
+separate_arguments(failing_flags)
+set(precompiled -include "${PRECOMPILED}")  # g++ and clang++ take PRECOMPILED.gch instead
+set(precompiled_of_failing ${precompiled})
+if(failing_flags)
+  set(precompiled_of_failing "")  # was compiled with other flags
+endif()
 
-execute_process(COMMAND "${COMPILER}" ${flags} "${SOURCE}" RESULT_VARIABLE result ERROR_VARIABLE diagnostics)
+execute_process(COMMAND "${COMPILER}" ${flags} ${precompiled} "${SOURCE}" RESULT_VARIABLE result ERROR_VARIABLE diagnostics)
 if(NOT result EQUAL 0)
   message(FATAL_ERROR "${SOURCE} must compile without MUST_NOT_COMPILE:\n${diagnostics}")
 endif()
 
-separate_arguments(failing_flags)
-execute_process(COMMAND "${COMPILER}" ${flags} -DMUST_NOT_COMPILE ${failing_flags} "${SOURCE}"
+execute_process(COMMAND "${COMPILER}" ${flags} ${precompiled_of_failing} -DMUST_NOT_COMPILE ${failing_flags} "${SOURCE}"
                 RESULT_VARIABLE result ERROR_VARIABLE diagnostics)
 if(result EQUAL 0)
   message(FATAL_ERROR "${SOURCE} compiles with MUST_NOT_COMPILE; expected: ${expectations}")
