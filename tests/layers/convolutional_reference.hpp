@@ -1,7 +1,8 @@
 /// The convolutional attention of CvT as plain loops in double precision.
 #pragma once
 
-#include "layers/map_reference.hpp"
+#include "layers/reference_maps.hpp"
+#include "reference_model.hpp"
 
 #include <moevit/layers/convolutional_attention.hpp>
 

@@ -1,5 +1,6 @@
 #include "gradient_check.hpp"
 #include "layers/layer_test.hpp"
+#include "layers/window_reference.hpp"
 
 #include <moevit/layers/window_attention.hpp>
 #include <moevit/train/parameter_runs.hpp>
@@ -37,77 +38,6 @@ struct Layer {
   }
 };
 
-/// Attention of one map as the paper's code has it: pad, roll, cut, mask, all by coordinates.
-template <WindowAttentionConfig config>
-class PlainAttention {
-  static constexpr Index window = config.window, heads = config.heads, width = config.dim / heads;
-
- public:
-  PlainAttention(const reference::Weights& weights, MapSize map, Index shift)
-      : weights_(weights),
-        map_(map),
-        shift_(shift),
-        height_(round_up(map.height, window)),
-        width_(round_up(map.width, window)) {}
-
-  reference::Matrix run(const reference::Matrix& x) const {
-    const reference::Matrix normed = weights_.layer_norm(x, "norm", VitConfig{.epsilon = config.epsilon});
-    reference::Matrix padded(height_ * width_, config.dim);
-    for (Index y = 0; y < map_.height; ++y)
-      for (Index column = 0; column < map_.width; ++column)
-        std::copy_n(normed.row(y * map_.width + column), config.dim, padded.row(y * width_ + column));
-    const auto q = weights_.linear(padded, "attention.query"), k = weights_.linear(padded, "attention.key"),
-               v = weights_.linear(padded, "attention.value");
-    reference::Matrix mixed(x.rows, config.dim);
-    for (Index y = 0; y < map_.height; ++y)
-      for (Index column = 0; column < map_.width; ++column)
-        for (Index head = 0; head < heads; ++head)
-          mix(q, k, v, {y, column}, head, mixed.row(y * map_.width + column) + head * width);
-    return weights_.linear(mixed, "attention.output");
-  }
-
- private:
-  struct Place {
-    Index y, x;
-  };
-  Place roll(Place place) const {
-    return {(place.y - shift_ + height_) % height_, (place.x - shift_ + width_) % width_};
-  }
-  Index slice(Index position, Index extent) const {
-    if (shift_ == 0 || position < extent - window) return 0;
-    return position < extent - shift_ ? 1 : 2;
-  }
-  /// Factor * score + bias + mask; nothing outside the window.
-  double logit(const reference::Matrix& q, const reference::Matrix& k, Place query, Place key, Index head) const {
-    const Place a = roll(query), b = roll(key);
-    if (a.y / window != b.y / window || a.x / window != b.x / window) return -INFINITY;
-    double sum = 0;
-    for (Index i = head * width; i < (head + 1) * width; ++i)
-      sum += q(query.y * width_ + query.x, i) * k(key.y * width_ + key.x, i);
-    const bool is_masked = slice(a.y, height_) != slice(b.y, height_) || slice(a.x, width_) != slice(b.x, width_);
-    const Index difference = (a.y - b.y + window - 1) * (2 * window - 1) + a.x - b.x + window - 1;
-    return sum / std::sqrt(double(width)) + weights_.matrix("attention.relative_position_bias")(difference, head) -
-           (is_masked ? 100. : 0.);
-  }
-  void mix(const reference::Matrix& q, const reference::Matrix& k, const reference::Matrix& v, Place query, Index head,
-           double* out) const {
-    double total = 0, top = -INFINITY;
-    const auto each = [&](auto visit) {
-      for (Index y = 0; y < height_; ++y)
-        for (Index x = 0; x < width_; ++x) visit(logit(q, k, query, {y, x}, head), y * width_ + x);
-    };
-    each([&](double value, Index) { top = std::max(top, value); });
-    each([&](double value, Index) { total += std::exp(value - top); });
-    each([&](double value, Index row) {
-      for (Index i = 0; i < width; ++i) out[i] += std::exp(value - top) / total * v(row, head * width + i);
-    });
-  }
-
-  const reference::Weights& weights_;
-  MapSize map_;
-  Index shift_, height_, width_;
-};
-
 template <WindowAttentionConfig config>
 void check_attention(Index images, MapSize map, Index block) {
   CAPTURE(config.dim, config.window, images, map.height, map.width, block);
@@ -119,7 +49,7 @@ void check_attention(Index images, MapSize map, Index block) {
   const std::vector<float> found =
       test::run_with_threads(WindowAttention<config>::scratch(images, map),
                              [&](Workspace& workspace) { return layer.run(stream, map, block, nullptr, workspace); });
-  const PlainAttention<config> plain(weights, map, block % 2 ? config.shift : 0);
+  const reference::WindowAttention plain(config, weights, map, block % 2 ? config.shift : 0);
   const reference::Matrix x(ConstMatrixView(stream.data(), rows, config.dim));
   reference::Matrix expected = x;
   for (Index image = 0; image < images; ++image) {

@@ -1,7 +1,8 @@
-/// Parts of dense heads as plain loops in double precision, and what the tests of heads share.
+/// What the tests of dense heads share.
 #pragma once
 
 #include "layers/map_reference.hpp"
+#include "models/reference_heads.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -9,111 +10,6 @@
 #include <span>
 #include <string>
 #include <vector>
-
-namespace moevit::reference {
-
-/// Calls f(image, row, column, channel) for all values of a map.
-template <class F>
-void each_value(const Maps& map, F f) {
-  for (Index image = 0; image < map.images; ++image)
-    for (Index row = 0; row < map.size.height; ++row)
-      for (Index column = 0; column < map.size.width; ++column)
-        for (Index channel = 0; channel < map.channels; ++channel) f(image, row, column, channel);
-}
-
-/// Adaptive average pooling.
-inline Maps pool(const Maps& x, MapSize size) {
-  Maps y(x.images, size, x.channels);
-  each_value(y, [&](Index image, Index row, Index column, Index channel) {
-    const Index top = row * x.size.height / size.height, left = column * x.size.width / size.width;
-    const Index bottom = ceil_div((row + 1) * x.size.height, size.height),
-                right = ceil_div((column + 1) * x.size.width, size.width);
-    double sum = 0.;
-    for (Index i = top; i < bottom; ++i)
-      for (Index j = left; j < right; ++j) sum += x.padded(image, i, j, channel);
-    y.at(image, row, column, channel) = sum / static_cast<double>((bottom - top) * (right - left));
-  });
-  return y;
-}
-
-/// Bilinear resizing between the centres of places.
-inline Maps resize(const Maps& x, MapSize size) {
-  Maps y(x.images, size, x.channels);
-  const auto position = [](Index place, Index from, Index to) {
-    const double at = (static_cast<double>(place) + 0.5) * static_cast<double>(from) / static_cast<double>(to) - 0.5;
-    return std::clamp(at, 0., static_cast<double>(from - 1));
-  };
-  each_value(y, [&](Index image, Index row, Index column, Index channel) {
-    const double r = position(row, x.size.height, size.height), c = position(column, x.size.width, size.width);
-    const auto top = static_cast<Index>(r), left = static_cast<Index>(c);
-    const double down = r - std::floor(r), across = c - std::floor(c);
-    y.at(image, row, column, channel) = (1. - down) * ((1. - across) * x.padded(image, top, left, channel) +
-                                                       across * x.padded(image, top, left + 1, channel)) +
-                                        down * ((1. - across) * x.padded(image, top + 1, left, channel) +
-                                                across * x.padded(image, top + 1, left + 1, channel));
-  });
-  return y;
-}
-
-/// Channels of several maps of one size, side by side.
-inline Maps beside(const std::vector<Maps>& parts) {
-  Index channels = 0;
-  for (const Maps& part : parts) channels += part.channels;
-  Maps all(parts[0].images, parts[0].size, channels);
-  Index first = 0;
-  for (const Maps& part : parts) {
-    each_value(part, [&](Index image, Index row, Index column, Index channel) {
-      all.at(image, row, column, first + channel) = part.padded(image, row, column, channel);
-    });
-    first += part.channels;
-  }
-  return all;
-}
-
-inline Maps sum(Maps a, const Maps& b) {
-  for (std::size_t i = 0; i < a.values.size(); ++i) a.values[i] += b.values[i];
-  return a;
-}
-
-inline Maps relu(Maps x) {
-  for (double& value : x.values) value = std::max(value, 0.);
-  return x;
-}
-
-inline Maps group_norm(const Maps& x, Index groups, const Values& scale, const Values& bias, double epsilon) {
-  Maps y = x;
-  const Index width = x.channels / groups;
-  for (Index image = 0; image < x.images; ++image)
-    for (Index group = 0; group < groups; ++group) {
-      Values values;
-      const auto each = [&](auto f) {
-        for (Index place = 0; place < x.size.places(); ++place)
-          for (Index i = 0; i < width; ++i)
-            f(y.at(image, place / x.size.width, place % x.size.width, group * width + i),
-              static_cast<std::size_t>(group * width + i));
-      };
-      each([&](double& value, std::size_t) { values.push_back(value); });
-      const Values ones(values.size(), 1.);
-      layer_norm_row(values.data(), std::ssize(values), ones, {}, epsilon);
-      std::size_t next = 0;
-      each([&](double& value, std::size_t channel) { value = values[next++] * scale[channel] + bias[channel]; });
-    }
-  return y;
-}
-
-inline Maps convolution(const Maps& x, const Weights& weights, const std::string& prefix,
-                        const ConvolutionWindow& window) {
-  const Values bias = weights.optional(prefix + ".bias");
-  return convolution(x, weights[prefix + ".kernel"], bias, window, weights.matrix(prefix + ".kernel").cols, false);
-}
-
-inline Maps normed_convolution(const Maps& x, const Weights& weights, const std::string& prefix,
-                               const ConvolutionWindow& window, Index groups) {
-  return relu(group_norm(convolution(x, weights, prefix, window), groups, weights[prefix + ".norm.scale"],
-                         weights[prefix + ".norm.bias"], 1e-5));
-}
-
-}  // namespace moevit::reference
 
 namespace moevit::test {
 

@@ -12,49 +12,9 @@ using reference::Weights;
 
 constexpr std::array<Index, 3> widths{3, 5, 4}, strides{4, 8, 16};
 
-/// Levels of the pyramid, the finest first.
-std::vector<Maps> pyramid(std::vector<Maps> maps, std::size_t extra, const Weights& weights) {
-  const auto name = [](const char* part, std::size_t i) {
-    return std::string("head.pyramid.") + part + std::to_string(i);
-  };
-  for (std::size_t i = maps.size(); i-- > 0;) {
-    const bool is_last = i + 1 == maps.size();
-    maps[i] = reference::convolution(maps[i], weights, name("lateral.", i), {1, 1, 0});
-    if (!is_last) maps[i] = reference::sum(maps[i], reference::resize(maps[i + 1], maps[i].size));
-  }
-  for (std::size_t i = 0; i < maps.size(); ++i)
-    maps[i] = reference::convolution(maps[i], weights, name("smoothing.", i), {3, 1, 1});
-  for (std::size_t i = 0; i < extra; ++i)
-    maps.push_back(reference::convolution(i == 0 ? maps.back() : reference::relu(maps.back()), weights,
-                                          name("coarser.", i), {3, 2, 1}));
-  return maps;
-}
-
-/// The outputs of the head in its order: classes of all rows, then boxes of all rows.
 template <FcosConfig config>
 std::vector<double> fcos(const std::vector<Maps>& maps, const Weights& weights) {
-  const auto first = maps.begin() + config.first_stage;
-  const std::vector<Maps> levels = pyramid({first, maps.end()}, std::size_t{config.extra_levels}, weights);
-  std::vector<double> classes, boxes;
-  double stride = static_cast<double>(strides[std::size_t{config.first_stage}]);
-  for (std::size_t level = 0; level < levels.size(); ++level, stride *= 2) {
-    const auto tower = [&](const std::string& kind, const std::string& end) {
-      Maps x = levels[level];
-      for (Index i = 0; i < config.towers; ++i)
-        x = reference::normed_convolution(x, weights, "head." + kind + "_tower." + std::to_string(i), {3, 1, 1},
-                                          config.groups);
-      return reference::convolution(x, weights, "head." + end, {3, 1, 1});
-    };
-    const Maps own = tower("class", "classes");
-    classes.insert(classes.end(), own.values.begin(), own.values.end());
-    Maps sides = tower("box", "boxes");
-    const double scale = weights["head.levels." + std::to_string(level) + ".scale"][0];
-    for (std::size_t i = 0; i < sides.values.size(); ++i)
-      if (i % 5 < 4) sides.values[i] = stride * std::exp(std::min(scale * sides.values[i], 10.));
-    boxes.insert(boxes.end(), sides.values.begin(), sides.values.end());
-  }
-  classes.insert(classes.end(), boxes.begin(), boxes.end());
-  return classes;
+  return reference::fcos(maps, weights, config, static_cast<double>(strides[std::size_t{config.first_stage}]));
 }
 
 template <FcosConfig config>

@@ -14,29 +14,8 @@ using Head = UperNetHead<config, widths>;
 using reference::Maps;
 using reference::Weights;
 
-/// The head in the order of the paper's figure.
 Maps upernet(const std::vector<Maps>& maps, const Weights& weights) {
-  std::vector<Maps> merged = maps;
-  const Maps& last = maps.back();
-  std::vector<Maps> beside{last};
-  for (const Index side : {1, 2, 3, 6}) {
-    const Maps reduced = reference::normed_convolution(reference::pool(last, {side, side}), weights,
-                                                       "head.pooling." + std::to_string(side), {1, 1, 0}, 2);
-    beside.push_back(reference::resize(reduced, last.size));
-  }
-  merged.back() =
-      reference::normed_convolution(reference::beside(beside), weights, "head.pooling.bottleneck", {3, 1, 1}, 2);
-  for (std::size_t level = maps.size() - 1; level-- > 0;)
-    merged[level] = reference::sum(
-        reference::normed_convolution(maps[level], weights, "head.lateral." + std::to_string(level), {1, 1, 0}, 2),
-        reference::resize(merged[level + 1], maps[level].size));
-  for (std::size_t level = 0; level + 1 < maps.size(); ++level)
-    merged[level] =
-        reference::normed_convolution(merged[level], weights, "head.smoothing." + std::to_string(level), {3, 1, 1}, 2);
-  for (Maps& map : merged) map = reference::resize(map, maps[0].size);
-  const Maps fused = reference::normed_convolution(reference::beside(merged), weights, "head.fusion", {3, 1, 1}, 2);
-  return reference::convolution(fused, weights["head.classifier.kernel"], weights["head.classifier.bias"], {1, 1, 0},
-                                config.classes, false);
+  return reference::upernet(maps, weights, config.classes, config.groups);
 }
 
 std::vector<Parameter> parameters_of(Head& head) {

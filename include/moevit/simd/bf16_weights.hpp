@@ -20,7 +20,7 @@ struct Bf16WeightStep {
   static constexpr int parts = 2;
   static constexpr Index width = lanes<Arch>;
 
-  static Sum start(const TileCall&, Index, Index) { return Sum(0.f); }
+  static Sum start(const TileCall& call, Index row, Index vector) { return FloatStep<Arch>::start(call, row, vector); }
   static void finish(const TileCall& call, Index row, Index vector, const Sum& sum) {
     store_sum<Arch>(call, row, vector, sum);
   }
@@ -46,6 +46,7 @@ inline constexpr TileKernel bf16_weights_kernel{
     .most_rows = detail::tile_rows<Arch>,
     .columns = detail::tile_vectors* lanes<Arch>,
     .lanes = lanes<Arch>,
-    .multiply = &detail::multiply_any_tile<Arch, detail::Bf16WeightStep<Arch>>};
+    .multiply = &detail::multiply_any_tile<Arch, detail::Bf16WeightStep<Arch>>,
+    .goes_on = true};
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

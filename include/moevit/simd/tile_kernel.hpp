@@ -36,7 +36,7 @@ struct TileCall {
   Index out_stride = 0;
   Index out_line = 16;
   Ahead ahead = {};
-  /// Sums that products go on from, for the steps that do so: rows x columns, on a cache line.
+  /// Sums that products go on from, for kernels that do so: rows x columns, on a cache line. Null: zeros.
   const float* start = nullptr;
 };
 
@@ -55,6 +55,8 @@ struct TileKernel {
   /// after the last one; or null.
   void (*begin)(Index most_rows) = nullptr;
   void (*end)() = nullptr;
+  /// The kernel goes on from the sums at a call's `start`.
+  bool goes_on = false;
   /// The kernel only writes the plain sums of products to out, as floats or, for int8 rows, as 32-bit integers.
   bool sums_only = false;
   /// int8: the sums are those of element - 128, so the offsets of the weights are not to be added.
@@ -94,7 +96,9 @@ struct FloatStep {
   static constexpr int parts = 1;      ///< a unit is worked off in as many parts, so that few registers hold weights
   static constexpr Index width = lanes<Arch>;
 
-  static Sum start(const TileCall&, Index, Index) { return Sum(0.f); }
+  static Sum start(const TileCall& call, Index row, Index vector) {
+    return call.start ? Sum::load_aligned(call.start + row * call.columns + vector * width) : Sum(0.f);
+  }
   static void finish(const TileCall& call, Index row, Index vector, const Sum& sum) {
     store_sum<Arch>(call, row, vector, sum);
   }
@@ -180,7 +184,8 @@ inline constexpr TileKernel float_kernel{.name = "float32",
                                          .most_rows = detail::tile_rows<Arch>,
                                          .columns = detail::tile_vectors* lanes<Arch>,
                                          .lanes = lanes<Arch>,
-                                         .multiply = &detail::multiply_any_tile<Arch, detail::FloatStep<Arch>>};
+                                         .multiply = &detail::multiply_any_tile<Arch, detail::FloatStep<Arch>>,
+                                         .goes_on = true};
 
 /// What multiplies with w.
 template <class Arch = DefaultArch>
