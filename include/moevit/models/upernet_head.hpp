@@ -182,9 +182,9 @@ class UperNetHead {
   static void each_parameter(Self& self, const std::string& prefix, Visit&& visit) {
     Pooling::each_parameter(self.pooling_, join_name(prefix, "pooling"), visit);
     each_lateral([&](auto level) {
-      const std::string number = "." + std::to_string(level);
-      Lateral<level>::each_parameter(std::get<level>(self.laterals_), join_name(prefix, "lateral" + number), visit);
-      Smoothing::each_parameter(self.smoothing_[level], join_name(prefix, "smoothing" + number), visit);
+      const auto name = [&](const char* part) { return join_name(join_name(prefix, part), std::to_string(level)); };
+      Lateral<level>::each_parameter(std::get<level>(self.laterals_), name("lateral"), visit);
+      Smoothing::each_parameter(self.smoothing_[level], name("smoothing"), visit);
     });
     Fusion::each_parameter(self.fusion_, join_name(prefix, "fusion"), visit);
     Classifier::each_parameter(self.classifier_, join_name(prefix, "classifier"), Role::head, visit);
