@@ -13,11 +13,6 @@
 
 namespace moevit::reference {
 
-inline Matrix add(Matrix a, const Matrix& b) {
-  for (std::size_t i = 0; i < a.values.size(); ++i) a.values[i] += b.values[i];
-  return a;
-}
-
 inline Matrix norm(const Matrix& x, const Weights& weights, const std::string& prefix) {
   return weights.layer_norm(x, prefix, VitConfig{.epsilon = 1e-5f});
 }

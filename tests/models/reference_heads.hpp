@@ -118,13 +118,13 @@ inline Maps normed_convolution(const Maps& x, const Weights& weights, const std:
 inline Maps upernet(const std::vector<Maps>& maps, const Weights& weights, Index classes, Index groups) {
   std::vector<Maps> merged = maps;
   const Maps& last = maps.back();
-  std::vector<Maps> beside{last};
+  std::vector<Maps> parts{last};
   for (const Index side : {1, 2, 3, 6}) {
     const Maps reduced = normed_convolution(pool(last, {side, side}), weights, "head.pooling." + std::to_string(side),
                                             {1, 1, 0}, groups);
-    beside.push_back(resize(reduced, last.size));
+    parts.push_back(resize(reduced, last.size));
   }
-  merged.back() = normed_convolution(beside(beside), weights, "head.pooling.bottleneck", {3, 1, 1}, groups);
+  merged.back() = normed_convolution(beside(parts), weights, "head.pooling.bottleneck", {3, 1, 1}, groups);
   for (std::size_t level = maps.size() - 1; level-- > 0;)
     merged[level] =
         sum(normed_convolution(maps[level], weights, "head.lateral." + std::to_string(level), {1, 1, 0}, groups),
