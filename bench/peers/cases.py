@@ -9,6 +9,8 @@ from typing import Callable
 import numpy as np
 
 import engines
+import graph_heads as heads
+import graph_hierarchical as hierarchical
 import graph_layers as layers
 from graph_models import vit_graph
 
@@ -27,6 +29,7 @@ COMPARED = {
     "int8": (("ONNX Runtime int8", engines.onnx_runtime_int8, "onnx_runtime", 0.5),),
 }
 MODEL_PRECISIONS = tuple(COMPARED)
+DENSE_PRECISIONS = ("fp32", "bf16", "bf16 weights")
 
 
 def smooth_images(generator, batch, size):
@@ -102,6 +105,21 @@ def jax_ways(made, *more):
     return [jax_way(made, *way) for way in ways]
 
 
+def window_graphs(graph):
+    """Swin's windows are cut and attended to in several ways, too."""
+    return {family: [partial(graph, attend=attend, gather=gather) for attend, gather in product(ways, (False, True))]
+            for family, ways in (("onnx_runtime", ("plain", "fused")), ("openvino", ("plain",)))}
+
+
+def map_tokens(generator, batch):
+    return generator.normal(size=(batch * 56 * 56, 96)).astype(np.float32)
+
+
+def stage_maps(generator, batch):
+    """Maps of all stages of Swin-T at 224 pixels, one behind the other."""
+    return generator.normal(size=sum(heads.map_values(batch))).astype(np.float32)
+
+
 GATHERED = ("gathered_weights", 0)
 
 
@@ -132,6 +150,14 @@ CASES = (
     Case("attention_core", (1,), lambda g, b: normal(g, b, 197, 3 * 192),
          {family: [partial(layers.attention_graph, attend=attend) for attend in ways]
           for family, ways in ATTEND.items()}, **ROW),
+    Case("swin_tiny", (1, 8), partial(smooth_images, size=224), window_graphs(hierarchical.swin_graph),
+         to_peer=channels_first, precisions=DENSE_PRECISIONS),
+    Case("cvt_13", (1, 8), partial(smooth_images, size=224),
+         {family: [partial(hierarchical.cvt_graph, attend=attend) for attend in ways]
+          for family, ways in ATTEND.items()}, to_peer=channels_first, precisions=DENSE_PRECISIONS),
+    Case("window_attention", (1, 8), map_tokens, window_graphs(hierarchical.window_attention_graph)),
+    Case("upernet_head", (1, 8), stage_maps, same(heads.upernet_graph), to_peer=heads.maps_channels_first),
+    Case("fcos_head", (1, 8), stage_maps, same(heads.fcos_graph), to_peer=heads.maps_channels_first),
     # Small enough for a test of this harness; not part of a run unless it is asked for.
     Case("tiny_mobile", (2,), partial(smooth_images, size=32), model_graphs(EXPERTS, image=32, heads=2),
          to_peer=channels_first, precisions=MODEL_PRECISIONS),

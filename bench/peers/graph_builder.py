@@ -39,11 +39,20 @@ class Graph:
         """value: rows x inputs. One Gemm: both engines pack its weights and add the bias inside."""
         return self.op("Gemm", value, self.constant(kernel), self.constant(bias))
 
-    def layer_norm(self, value, scale, bias):
-        return self.op("LayerNormalization", value, self.constant(scale), self.constant(bias), axis=-1, epsilon=1e-6)
+    def convolution(self, value, kernel, bias=None, stride=1, padding=0, groups=1):
+        """value: batch x channels x height x width; kernel: height x width x inputs x outputs, as ours."""
+        parts = [self.constant(kernel.transpose(3, 2, 0, 1))] + ([] if bias is None else [self.constant(bias)])
+        return self.op("Conv", value, *parts, strides=[stride] * 2, pads=[padding] * 4, group=groups)
+
+    def layer_norm(self, value, scale, bias, epsilon=1e-6):
+        return self.op("LayerNormalization", value, self.constant(scale), self.constant(bias), axis=-1, epsilon=epsilon)
 
     def gelu(self, value):
         return self.op("Gelu", value, approximate="tanh")
+
+    def slice(self, value, first, last, axis):
+        parts = (self.constant([number], np.int64) for number in (first, last, axis))
+        return self.op("Slice", value, *parts)
 
     def mlp(self, value, kernel1, bias1, kernel2, bias2):
         return self.linear(self.gelu(self.linear(value, kernel1, bias1)), kernel2, bias2)

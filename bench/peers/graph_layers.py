@@ -24,9 +24,12 @@ def gelu_graph(_weights, _batch):
     return graph.model(graph.gelu(graph.input(shape)), shape)
 
 
-def plain_attention(graph, query, key, value, batch, tokens, heads, scale):
-    """softmax(q k^T scale) v in elementary operators, which OpenVINO fuses to its own attention."""
-    split = [graph.reshape(part, batch, tokens, heads, -1) for part in (query, key, value)]
+def plain_attention(graph, query, key, value, batch, tokens, heads, scale, keys=None):
+    """softmax(q k^T scale) v in elementary operators, which OpenVINO fuses to its own attention. keys: their number
+    where it is not that of the queries."""
+    keys = keys or tokens
+    split = [graph.reshape(part, batch, count, heads, -1)
+             for part, count in ((query, tokens), (key, keys), (value, keys))]
     query, value = (graph.op("Transpose", part, perm=[0, 2, 1, 3]) for part in (split[0], split[2]))
     key = graph.op("Transpose", split[1], perm=[0, 2, 3, 1])
     scores = graph.op("MatMul", query, key)
@@ -36,9 +39,10 @@ def plain_attention(graph, query, key, value, batch, tokens, heads, scale):
     return graph.reshape(graph.op("Transpose", mixed, perm=[0, 2, 1, 3]), batch * tokens, -1)
 
 
-def fused_attention(graph, query, key, value, batch, tokens, heads, scale):
+def fused_attention(graph, query, key, value, batch, tokens, heads, scale, keys=None):
     """The same as ONNX Runtime's own operator."""
-    parts = [graph.reshape(part, batch, tokens, -1) for part in (query, key, value)]
+    keys = keys or tokens
+    parts = [graph.reshape(part, batch, count, -1) for part, count in ((query, tokens), (key, keys), (value, keys))]
     mixed = graph.op("MultiHeadAttention", *parts, domain="com.microsoft", num_heads=heads, scale=float(scale))
     return graph.reshape(mixed, batch * tokens, -1)
 

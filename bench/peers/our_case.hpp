@@ -36,6 +36,8 @@ struct OurCase {
 bool make_model(const Request& request, OurCase& made);
 bool make_training(const Request& request, OurCase& made);
 bool make_layer(const Request& request, OurCase& made);
+bool make_hierarchical(const Request& request, OurCase& made);
+bool make_maps(const Request& request, OurCase& made);
 bool make_kernel(const Request& request, OurCase& made);
 
 /// One input of a request whose inputs have `values` floats each.

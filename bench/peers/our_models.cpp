@@ -1,5 +1,6 @@
 /// Whole models of ours, from normalised images to logits.
 #include "fashion_models.hpp"
+#include "in_precision.hpp"
 #include "our_case.hpp"
 #include "tiny_model.hpp"
 
@@ -66,14 +67,7 @@ OurCase model_case(const Request& request) {
   test::randomise(net->parameters(), 7);
   if constexpr (description.family == ModelFamily::mobile_vmoe)
     balance_router(*net, request, description.moe.placement.first(description.vit.depth));
-  const auto packed = [&]<class Policy>(Policy) {
-    return forward_case<description>(net, std::make_shared<Packed<Net, Policy>>(*net), request);
-  };
-  if (request.precision == "fp32") return forward_case<description>(net, net, request);
-  if (request.precision == "bf16") return packed(Bf16{});
-  if (request.precision == "bf16 weights") return packed(Bf16Weights{});
-  if (request.precision == "int8") return packed(Int8{});
-  refuse_precision(request);
+  return in_precision(net, request, [&](auto model) { return forward_case<description>(net, model, request); });
 }
 
 /// With the trained weights that the examples ship: random ones would send most rows to few experts.

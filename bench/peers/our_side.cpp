@@ -59,7 +59,7 @@ class Opened {
       : request_{request.at("case"), request.at("precision"), request.at("threads"), request.at("batch"),
                  read_raw(request.at("inputs"))} {
     if (!make_model(request_, case_) && !make_training(request_, case_) && !make_layer(request_, case_) &&
-        !make_kernel(request_, case_))
+        !make_hierarchical(request_, case_) && !make_maps(request_, case_) && !make_kernel(request_, case_))
       fail("there is no case '", request_.name, "'");
     inputs_ = split_inputs(request_, case_.input_values);
     output_.resize(static_cast<std::size_t>(case_.output_values));

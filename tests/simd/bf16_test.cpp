@@ -63,12 +63,14 @@ TEST_CASE("pack_bf16 places every element and pads with zeros, from rows as from
 TEST_CASE("bfloat16 weights in float arithmetic give the bits of floats that were rounded") {
   test::for_each_architecture([]<class Arch>(Arch) {
     const auto& kernel = simd::bf16_weights_kernel<Arch>;
-    test::for_sizes_around_tiles(kernel.most_rows, [&](Index rows, Index inputs, Index outputs) {
+    const auto check = [&](Index rows, Index inputs, Index outputs) {
       Operands operands{.rows = rows, .inputs = inputs, .outputs = outputs};
       const std::vector<float> found = operands.multiply<Arch>(kernel);
       operands.w = test::rounded_to_bf16(operands.w);
       CHECK(test::same_bits(found, operands.multiply<Arch>(simd::float_kernel<Arch>)));
-    });
+    };
+    test::for_sizes_around_tiles(kernel.most_rows, check);
+    check(29, 4 * simd::detail::chunk_units + 5, 71);
     test::check_cuts<Arch>(kernel);
   });
 }

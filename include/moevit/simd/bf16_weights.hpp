@@ -41,6 +41,7 @@ inline constexpr TileKernel bf16_weights_kernel{
     .most_rows = detail::tile_rows<Arch>,
     .columns = detail::tile_vectors* lanes<Arch>,
     .lanes = lanes<Arch>,
-    .multiply = &detail::multiply_any_tile<Arch, detail::Bf16WeightStep<Arch>>};
+    .multiply = &detail::multiply_any_tile<Arch, detail::Bf16WeightStep<Arch>>,
+    .goes_on = true};
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

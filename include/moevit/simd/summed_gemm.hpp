@@ -30,14 +30,6 @@ struct SummedChunk {
   float* sum = nullptr;  ///< room: rows x columns
 };
 
-/// A product of floats that goes on from sums in memory, rows x columns at the call's `start`.
-template <class Arch>
-struct ContinuedStep : FloatStep<Arch> {
-  static Batch<Arch> start(const TileCall& call, Index row, Index vector) {
-    return Batch<Arch>::load_aligned(call.start + row * call.columns + vector * lanes<Arch>);
-  }
-};
-
 /// multiply_tile with the sum of a chunk, which is left in the chunk's room, for weights.
 template <class Step, class Arch, int rows, int vectors>
 void multiply_summing_tile(const TileCall& call, const SummedChunk& chunk) {
@@ -140,10 +132,10 @@ class SummedProduct {
       RowTile tile = tiles_[number];
       tile.data += row / 16 * tile.line_step;
       float* const sums = room_ + 32 * (most_ + tile.first_row);  // of the chunks before
-      call.start = sums, call.ahead = ahead_of(next, chunk.rows, number);
+      if (row > 0) call.start = sums;
+      call.ahead = ahead_of(next, chunk.rows, number);
       const auto multiply = [&](const TileCall& whole) {
-        if (row == 0) return multiply_chunk_tile<FloatStep<Arch>, Arch>(whole, chunk, number == 0);
-        multiply_chunk_tile<ContinuedStep<Arch>, Arch>(whole, chunk, number == 0);
+        multiply_chunk_tile<FloatStep<Arch>, Arch>(whole, chunk, number == 0);
       };
       if (row + most_ >= a_.rows) {
         const ColumnGroup group{first, std::min(step_, a_.cols - first), chunk.columns};

@@ -40,7 +40,7 @@ struct TileCall {
   Index x_step = 0;    ///< bytes from one tile of x to the next
   Index out_step = 0;  ///< elements of out from one tile to the next
   Ahead ahead = {};
-  /// Sums that products go on from, for the steps that do so: rows x columns, on a cache line.
+  /// Sums that products go on from, for kernels that do so: rows x columns, on a cache line. Null: zeros.
   const float* start = nullptr;
 };
 
@@ -59,6 +59,8 @@ struct TileKernel {
   /// after the last one; or null.
   void (*begin)(Index most_rows) = nullptr;
   void (*end)() = nullptr;
+  /// The kernel goes on from the sums at a call's `start`.
+  bool goes_on = false;
   /// The kernel only writes the plain sums of products to out, as floats or, for int8 rows, as 32-bit integers.
   bool sums_only = false;
   /// int8: the sums are those of element - 128, so the offsets of the weights are not to be added.
@@ -104,7 +106,9 @@ struct FloatStep {
   static constexpr int parts = 1;      ///< a unit is worked off in as many parts, so that few registers hold weights
   static constexpr Index width = lanes<Arch>;
 
-  static Sum start(const TileCall&, Index, Index) { return Sum(0.f); }
+  static Sum start(const TileCall& call, Index row, Index vector) {
+    return call.start ? Sum::load_aligned(call.start + row * call.columns + vector * width) : Sum(0.f);
+  }
   template <int rows, int vectors>
   static void add_terms(const TileCall& call, Sum (&sum)[rows][vectors]) {
     add_terms_of_call<Arch>(call, sum);
@@ -211,7 +215,8 @@ inline constexpr TileKernel float_kernel{.name = "float32",
                                          .most_rows = detail::tile_rows<Arch>,
                                          .columns = detail::tile_vectors* lanes<Arch>,
                                          .lanes = lanes<Arch>,
-                                         .multiply = &detail::multiply_any_tile<Arch, detail::FloatStep<Arch>>};
+                                         .multiply = &detail::multiply_any_tile<Arch, detail::FloatStep<Arch>>,
+                                         .goes_on = true};
 
 /// What multiplies with w.
 template <class Arch = DefaultArch>
