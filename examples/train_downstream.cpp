@@ -50,7 +50,7 @@ struct Flags {
     app.add_option("--pipelines", pipelines,
                    "With commas: dense, moe, rmoe-i, rmoe-d; scratch: experts, trained on the task only")
         ->delimiter(',')
-        ->check(CLI::IsMember({"dense", "moe", "rmoe-i", "rmoe-d", "scratch"}))
+        ->check(CLI::IsMember(pipeline_names))
         ->default_str("all but scratch");
     app.add_option("--seeds", seeds, "Seeds, with commas")->delimiter(',')->default_str("1");
     add_learning(app);

@@ -1,4 +1,5 @@
 #include "common/open_model.hpp"
+#include "common/attempts.hpp"
 #include "common/file_kind.hpp"
 #include "common/models.hpp"
 
@@ -32,23 +33,13 @@ namespace {
 
 std::unique_ptr<AnyModel> open_model(const std::filesystem::path& path) {
   const moevit::TensorFile file = moevit::read_safetensors(path);
-  std::unique_ptr<AnyModel> found;
-  std::string reasons;
-  const auto try_type = [&]<class Net>(std::type_identity<Net>) {
-    if (found) return;
-    auto model = std::make_unique<ModelHolder<Net>>();
-    try {
-      model->load(file);
-      found = std::move(model);
-    } catch (const moevit::Error& error) {
-      reasons += std::string("\n") + error.what();
-    }
-  };
+  Attempts<AnyModel> attempts(file);
   [&]<class... Nets>(std::type_identity<std::tuple<Nets...>>) {
-    (try_type(std::type_identity<Nets>{}), ...);
+    (attempts.try_type<ModelHolder<Nets>>(), ...);
   }(std::type_identity<KnownModels>{});
-  if (!found) refuse_model(file, reasons);
-  return found;
+  auto model = attempts.take();
+  if (!model) refuse_model(file, attempts.reasons());
+  return model;
 }
 
 }  // namespace examples

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -25,5 +26,8 @@ inline void require_settings(const std::filesystem::path& path, const moevit::Fi
       moevit::fail(path.string(), ": these results are of another '", name, "': ", found.value(name, "none"),
                    ", now it is ", value.get<std::string>(), ": use another output folder");
 }
+
+/// The folder of what a seed's runs write.
+inline std::string seed_folder(std::uint64_t seed) { return std::string("seed").append(std::to_string(seed)); }
 
 }  // namespace examples

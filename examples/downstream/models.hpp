@@ -47,7 +47,7 @@ constexpr moevit::MapSize image_of(Task task) {
   return sizes[static_cast<int>(task)];
 }
 
-/// Three stages at strides 4, 8 and 16, widths 32 to 128: 1.0 and 0.9 M parameters.
+/// Three stages at strides 4, 8 and 16, widths 32 to 128.
 inline constexpr moevit::SwinConfig small_swin{
     .image = 64, .dim = 32, .depths = {2, 2, 2, 0}, .heads = {2, 4, 8, 0}, .window = 4, .classes = 100};
 inline constexpr moevit::CvtConfig small_cvt{.image = 64,
@@ -69,7 +69,7 @@ inline constexpr moevit::CvtConfig small_cvt_maps = [] {
 }();
 
 /// k = 1 with weight 1, where gradients are those of weighting by the gate: Wu et al. 2022, alignment. The blocks are
-/// those that did best on validation images, see examples/results/downstream/README.md; a build may try others.
+/// the last ones of the second and third stage; a build may try others.
 #ifndef MOEVIT_DOWNSTREAM_BLOCKS
 #define MOEVIT_DOWNSTREAM_BLOCKS 3, 5
 #endif

@@ -14,6 +14,9 @@ inline const std::map<std::string, Task> task_names{{"camvid", Task::camvid},
                                                     {"bccd", Task::bccd},
                                                     {"nuclei-masks", Task::nuclei_masks},
                                                     {"nuclei-boxes", Task::nuclei_boxes}};
+/// What pipelines are called on the command line, and in records and tables.
+inline const std::map<std::string, std::string> pipeline_names{
+    {"dense", "dense"}, {"moe", "MoE"}, {"rmoe-i", "RMoE-I"}, {"rmoe-d", "RMoE-D"}, {"scratch", "scratch"}};
 
 /// Throws std::out_of_range for what has no name.
 template <class Value>

@@ -1,50 +1,15 @@
 #include "downstream/record.hpp"
 
-#include "common/json_records.hpp"
-#include "common/statistics.hpp"
-
 #include <algorithm>
 #include <cstdio>
 #include <numeric>
-#include <utility>
 
 namespace examples::downstream {
 
 namespace {
 
-constexpr auto each_field = [](auto& record, auto visit) {
-  visit("backbone", record.backbone);
-  visit("task", record.task);
-  visit("pipeline", record.pipeline);
-  visit("seed", record.seed);
-  visit("validation", record.validation);
-  visit("test", record.test);
-  visit("test_at_50", record.test_at_50);
-  visit("test_at_75", record.test_at_75);
-  visit("core_seconds", record.core_seconds);
-  visit("multiply_adds", record.multiply_adds);
-  visit("parameters", record.parameters);
-  visit("active_parameters", record.active_parameters);
-};
-
 /// The records of one pipeline.
 using Row = std::vector<Record>;
-
-Estimate mean(const Row& row, double Record::*field) {
-  std::vector<double> values;
-  for (const Record& record : row)
-    if (record.*field >= 0) values.push_back(record.*field);
-  return estimate(values);
-}
-/// Of the seeds that both have.
-Estimate difference(const Row& row, const Row& base, double Record::*field) {
-  std::vector<double> values;
-  for (const Record& record : row)
-    for (const Record& other : base)
-      if (record.seed == other.seed && record.*field >= 0 && other.*field >= 0)
-        values.push_back(record.*field - other.*field);
-  return estimate(values);
-}
 
 /// The sum over stages, of the run with the median one: other programs may have disturbed some.
 double total(const Row& row, std::vector<double> Record::*stages) {
@@ -64,23 +29,7 @@ std::string against(double cost, double base) {
 
 }  // namespace
 
-Records::Records(std::filesystem::path file)
-    : file_(std::move(file)), records_(read_records<Record>(file_, each_field)) {}
-
-const Record* Records::find(const Record& of) const {
-  for (const Record& record : records_)
-    if (record.backbone == of.backbone && record.task == of.task && record.pipeline == of.pipeline &&
-        record.seed == of.seed)
-      return &record;
-  return nullptr;
-}
-
-void Records::add(Record record) {
-  append_record(file_, record, each_field);
-  records_.push_back(std::move(record));
-}
-
-std::string to_table(const Records& records, const std::string& backbone, const std::string& task) {
+std::string to_table(const Records<Record>& records, const std::string& backbone, const std::string& task) {
   const auto row_of = [&](const std::string& pipeline) {
     Row row;
     for (const Record& record : records.all())

@@ -1,8 +1,9 @@
 /// Results of pipelines, a line of JSON each.
 #pragma once
 
+#include "common/records.hpp"
+
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -24,26 +25,29 @@ struct Record {
   std::ptrdiff_t active_parameters = 0;
 };
 
-/// Records in a file, to which each is appended when it is there.
-class Records {
- public:
-  /// Reads what is there already. Throws Error naming file and line when it is something else.
-  explicit Records(std::filesystem::path file);
-
-  /// nullptr: not there yet.
-  const Record* find(const Record& of) const;
-  /// Throws Error when it cannot be written.
-  void add(Record record);
-  const std::vector<Record>& all() const { return records_; }
-
- private:
-  std::filesystem::path file_;
-  std::vector<Record> records_;
-};
+/// visit(name, field) for every field.
+void each_field(auto& record, auto visit) {
+  visit("backbone", record.backbone);
+  visit("task", record.task);
+  visit("pipeline", record.pipeline);
+  visit("seed", record.seed);
+  visit("validation", record.validation);
+  visit("test", record.test);
+  visit("test_at_50", record.test_at_50);
+  visit("test_at_75", record.test_at_75);
+  visit("core_seconds", record.core_seconds);
+  visit("multiply_adds", record.multiply_adds);
+  visit("parameters", record.parameters);
+  visit("active_parameters", record.active_parameters);
+}
+inline bool is_same_run(const Record& one, const Record& other) {
+  return one.backbone == other.backbone && one.task == other.task && one.pipeline == other.pipeline &&
+         one.seed == other.seed;
+}
 
 /// A Markdown table of the pipelines of a backbone and task: means with 90 % confidence intervals, in percent, and
 /// differences to the dense pipeline within each seed; what they cost beside the dense one and the one with experts
 /// from the start.
-std::string to_table(const Records& records, const std::string& backbone, const std::string& task);
+std::string to_table(const Records<Record>& records, const std::string& backbone, const std::string& task);
 
 }  // namespace examples::downstream

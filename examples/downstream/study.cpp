@@ -81,8 +81,6 @@ Index steps_of(double epochs, Index images, Index batch) {
   return std::max<Index>(1, std::lround(epochs * static_cast<double>(images / batch)));
 }
 
-std::string seed_folder(std::uint64_t seed) { return std::string("seed").append(std::to_string(seed)); }
-
 }  // namespace
 
 Study::Study(StudyOptions options) : options_(std::move(options)), records_(options_.output / "results.jsonl") {
@@ -168,18 +166,18 @@ moevit::FinishedStage Study::run_stages(const moevit::Pipeline& pipeline, std::s
 }
 
 Record Study::run(const std::string& name, std::uint64_t seed, moevit::TrainingMonitor& monitor) {
-  const moevit::Pipeline declared = pipeline(name);
   Record record;
   record.backbone = name_in(backbone_names, options_.backbone), record.task = name_in(task_names, options_.task);
-  record.pipeline = declared.name, record.seed = seed;
-  if (const Record* known = records_.find(record)) return *known;
+  record.pipeline = pipeline_names.at(name), record.seed = seed;
+  if (const Record* known = records_.find(record)) return *known;  // without opening the images
+  const moevit::Pipeline declared = pipeline(name);
   moevit::FinishedStage last;
   for (std::size_t stage = 0; stage < declared.stages.size(); ++stage) {
     last = run_stages(declared, stage + 1, seed, monitor);
     const PipelineStage& done = declared.stages[stage];
     record.core_seconds.push_back(last.core_seconds);
-    record.multiply_adds.push_back(3 * task_of(done).size(done.model).multiply_adds *
-                                   static_cast<double>(done.training.steps * done.training.batch));
+    const double image = moevit::training_multiply_adds(task_of(done).size(done.model).multiply_adds);
+    record.multiply_adds.push_back(moevit::stage_cost(done, image));
   }
   const StageModel model = declared.stages.back().model;
   record.validation = downstream().validate(model, last.weights).score;

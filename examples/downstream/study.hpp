@@ -48,7 +48,7 @@ class Study {
   Record run(const std::string& pipeline, std::uint64_t seed, moevit::TrainingMonitor& monitor);
   /// Gains of splitting the blocks of the dense upstream model, which is trained if it is missing.
   std::vector<moevit::BlockGain> gains(moevit::TrainingMonitor& monitor);
-  const Records& records() const { return records_; }
+  const Records<Record>& records() const { return records_; }
 
  private:
   moevit::StageSteps downstream_steps();
@@ -62,7 +62,7 @@ class Study {
   StageRequest request_of(const moevit::PipelineStage& stage, std::uint64_t seed) const;
 
   StudyOptions options_;
-  Records records_;
+  Records<Record> records_;
   std::unique_ptr<CompiledTask> upstream_, downstream_;
 };
 

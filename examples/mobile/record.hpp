@@ -1,9 +1,9 @@
 /// Results of trained arms, a line of JSON each.
 #pragma once
 
+#include "common/records.hpp"
 #include "mobile/arms.hpp"
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -37,21 +37,24 @@ struct Record {
   std::vector<Index> confusion;             ///< of the validation images, where it is needed again: classes x classes
 };
 
-/// Records in a file, to which each is appended when it is there.
-class Records {
- public:
-  /// Reads what is there already. Throws Error naming file and line when it is something else.
-  explicit Records(std::filesystem::path file);
-
-  /// nullptr: not there yet.
-  const Record* find(const std::string& label, std::uint64_t seed) const;
-  /// Throws Error when it cannot be written.
-  void add(Record record);
-  const std::vector<Record>& all() const { return records_; }
-
- private:
-  std::filesystem::path file_;
-  std::vector<Record> records_;
-};
+/// visit(name, field) for every field.
+void each_field(auto& record, auto visit) {
+  visit("arm", record.label);
+  visit("seed", record.seed);
+  visit("validation_accuracy", record.validation_accuracy);
+  visit("validation_loss", record.validation_loss);
+  visit("router_accuracy", record.router_accuracy);
+  visit("oracle_accuracy", record.oracle_accuracy);
+  visit("test_accuracy", record.test_accuracy);
+  visit("test_router_accuracy", record.test_router_accuracy);
+  visit("multiply_adds", record.multiply_adds);
+  visit("parameters", record.parameters);
+  visit("active_parameters", record.active_parameters);
+  visit("super_classes", record.super_classes);
+  visit("confusion", record.confusion);
+}
+inline bool is_same_run(const Record& one, const Record& other) {
+  return one.label == other.label && one.seed == other.seed;
+}
 
 }  // namespace examples::mobile

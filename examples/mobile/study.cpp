@@ -74,7 +74,6 @@ std::string text_of(const moevit::SuperClasses& super_classes, const std::vector
   return text;
 }
 
-std::string seed_folder(std::uint64_t seed) { return std::string("seed").append(std::to_string(seed)); }
 
 }  // namespace
 
@@ -167,8 +166,9 @@ Record Study::train(const ArmSpec& spec, const ArmRequest& request, moevit::Trai
 }
 
 Record Study::run(const ArmSpec& spec, moevit::TrainingMonitor& monitor) {
-  if (!records_.find(spec.label(), spec.seed)) records_.add(train(spec, request_of(spec, monitor), monitor));
-  return *records_.find(spec.label(), spec.seed);
+  const Record own{.label = spec.label(), .seed = spec.seed};
+  if (!records_.find(own)) records_.add(train(spec, request_of(spec, monitor), monitor));
+  return *records_.find(own);
 }
 
 }  // namespace examples::mobile

@@ -32,7 +32,7 @@ class Study {
 
   /// Trains an arm, with the dense model that it needs first, unless it is there. Goes on where it was interrupted.
   Record run(const ArmSpec& spec, moevit::TrainingMonitor& monitor);
-  const Records& records() const { return records_; }
+  const Records<Record>& records() const { return records_; }
 
   /// Writes the graph of confusions and its super-classes as a page (super_classes-eE.html) and as text; returns the
   /// page's path.
@@ -53,7 +53,7 @@ class Study {
   StudyOptions options_;
   std::unique_ptr<moevit::Dataset> training_, test_;
   moevit::DataSplit split_;
-  Records records_;
+  Records<Record> records_;
 };
 
 }  // namespace examples::mobile
