@@ -44,21 +44,22 @@ skip_cell() {
 test_packages="catch2 dataset-fashion-mnist python3 python3-numpy python3-msgpack"
 library_only="-DMOEVIT_BUILD_EXAMPLES=OFF -DMOEVIT_BUILD_BENCHMARKS=OFF -DMOEVIT_INSTALL=OFF"
 
+# Programs are compiled for what they do here, not for speed: with the kernels, which take the time they run for, in
+# moevit::compiled, and without optimisation otherwise. Tests of kernels have them in them, optimised.
+fast_to_compile="-DCMAKE_CXX_FLAGS_RELEASE=-DNDEBUG -DMOEVIT_TEST_OPTIMISATION=-O0 -DMOEVIT_COMPILED=ON -DMOEVIT_LINK_COMPILED=ON"
+
 gcc_packages="pkg-config libcli11-dev libbenchmark-dev libtbb-dev"
 gcc_cell() {
   local folders="core;simd;compiled;layers;moe;models;train;io;hostile;golden;must_not_compile;consumers;examples"
   [[ " $cells " == *" clang "* ]] || folders+=";headers"  # every header alone takes minutes: once is enough
-  # Programs are compiled for what they do here, not for speed: with the kernels, which take the time they run for, in
-  # moevit::compiled, and without optimisation otherwise.
-  build_cell gcc -DCMAKE_CXX_COMPILER=g++ "-DCMAKE_CXX_FLAGS_RELEASE=-O0 -DNDEBUG" -DMOEVIT_TEST_OPTIMISATION=-O0 \
-    -DMOEVIT_BUILD_PEERS=ON -DMOEVIT_COMPILED=ON -DMOEVIT_LINK_COMPILED=ON -DMOEVIT_PRECOMPILE=ON -DMOEVIT_STUDY_IMAGES=fashion -DMOEVIT_DOWNSTREAM_TASKS=nuclei_masks "-DMOEVIT_TEST_FOLDERS=$folders"
+  build_cell gcc -DCMAKE_CXX_COMPILER=g++ $fast_to_compile -DMOEVIT_BUILD_PEERS=ON -DMOEVIT_PRECOMPILE=ON -DMOEVIT_STUDY_IMAGES=fashion -DMOEVIT_DOWNSTREAM_TASKS=nuclei_masks "-DMOEVIT_TEST_FOLDERS=$folders"
 }
 
 clang_packages="clang"
 clang_cell() {
   command -v clang++ >/dev/null || { skip_cell clang "there is no clang++" && return 1; }
   # The predictions on 10,000 images, [large], take minutes and are made by g++'s programs: once is enough.
-  build_cell clang -DCMAKE_CXX_COMPILER=clang++ $library_only "-DMOEVIT_TEST_SPEC=~[large]" \
+  build_cell clang -DCMAKE_CXX_COMPILER=clang++ $library_only $fast_to_compile "-DMOEVIT_TEST_SPEC=~[large]" \
     "-DMOEVIT_TEST_FOLDERS=headers;golden"
 }
 
