@@ -66,10 +66,14 @@ inline std::string build_info() {
   return text;
 }
 
-/// What is wrong with measuring or using this build, one sentence; empty for an optimised one.
+/// What is wrong with measuring or using this build, one sentence; empty for an optimised one, and for one with the
+/// kernels of moevit::compiled, which always are.
 inline std::string build_warning() {
-  if (built_with_optimisation) return "";
-  return "built without optimisation: expect it to be many times slower than with -O2 or -O3";
+#if !defined(MOEVIT_COMPILED)
+  if (!built_with_optimisation)
+    return "built without optimisation: expect it to be many times slower than with -O2 or -O3";
+#endif
+  return "";
 }
 
 }  // namespace moevit

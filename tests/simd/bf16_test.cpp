@@ -70,7 +70,7 @@ TEST_CASE("bfloat16 weights in float arithmetic give the bits of floats that wer
       CHECK(test::same_bits(found, operands.multiply<Arch>(simd::float_kernel<Arch>)));
     };
     test::for_sizes_around_tiles(kernel.most_rows, check);
-    check(29, 4 * simd::detail::chunk_units + 5, 71);
+    check(29, 2 * simd::detail::chunked_from + 5, 71);
     test::check_cuts<Arch>(kernel);
   });
 }

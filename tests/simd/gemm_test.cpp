@@ -176,9 +176,9 @@ TEST_CASE("gemm agrees with plain loops for all sizes around tiles, panels and r
         }
     check_against_loops(Product<Arch>{33, 201, 67, Steps{true, {}, false, false}});
     // Several chunks of K, blocks of columns and sets of rows, each with a rest.
-    check_against_loops(Product<Arch>{133, 2 * simd::detail::chunk_units + 37, 71, Steps{}});
+    check_against_loops(Product<Arch>{133, simd::detail::chunked_from + 37, 71, Steps{}});
     check_against_loops(
-        Product<Arch>{29, simd::detail::chunk_units + 16, 150, Steps{true, Activation::gelu_tanh, true, true}});
+        Product<Arch>{29, simd::detail::chunked_from, 150, Steps{true, Activation::gelu_tanh, true, true}});
     check_against_loops(Product<Arch>{2, 3, 0, Steps{}});
   });
 }
@@ -205,7 +205,7 @@ TEST_CASE("gemm gives a row the same bits, alone or among others") {
         for (const Activation activation : {Activation::gelu_tanh, Activation::gelu_erf})
           check_cuts(Product<Arch>{rows, 100, outputs, Steps{true, activation, true, true}});
       }
-    check_cuts(Product<Arch>{131, simd::detail::chunk_units + 37, 71, Steps{true, {}, false, true}});
+    check_cuts(Product<Arch>{131, simd::detail::chunked_from + 37, 71, Steps{true, {}, false, true}});
   });
 }
 

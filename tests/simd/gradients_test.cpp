@@ -75,10 +75,10 @@ void check_activation(Activation activation, Index count) {
   simd::activate_row<Arch>(activation, y.data(), count, y.data());
   std::vector<float> active = x, d = dy;
   simd::activate_with_gradient_row<Arch>(activation, active.data(), d.data(), count);
-  CHECK(d == found);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const auto f = [&](double value) { return reference::activate(activation, value); };
     CHECK(found[i] == Approx(double{dy[i]} * slope_of(f, x[i])).margin(3e-6));
+    CHECK(d[i] == Approx(double{dy[i]} * slope_of(f, x[i])).margin(3e-6));
     CHECK(y[i] == Approx(f(x[i])).margin(3e-6));
     CHECK(active[i] == Approx(f(x[i])).margin(3e-6));
   }

@@ -2,9 +2,9 @@
 ///
 /// How it works: the outer loop goes over groups of columns of W, the inner one over the tiles of x, so weights are
 /// fetched once and stay in a near cache while all rows pass them. The microkernel of the weights (tile_kernel.hpp)
-/// sums one tile in registers; the epilogue (epilogue.hpp) takes it to y. Where K is large, a chunk of it is worked off
-/// after the other for some groups together, and the sums wait in memory between chunks: a chain of multiply-adds that
-/// goes on from memory has the same bits.
+/// sums one tile in registers; the epilogue (epilogue.hpp) takes it to y. Where K is very large, a chunk of it is
+/// worked off after the other for some groups together, and the sums wait in memory between chunks: a chain of
+/// multiply-adds that goes on from memory has the same bits.
 #pragma once
 
 #include <moevit/simd/convert_rows.hpp>
@@ -168,6 +168,9 @@ void multiply_by_sums(const RowTile* tiles, Index count, const PackedView& w, co
   }
 }
 
+/// Units of a column from which chunks pay. On a core with AVX2, a product in one go took 0.8 to 1.0 of the time at 768
+/// to 2304 units, and 1.1 to 1.4 at 3072 (bench/gemm.cpp).
+inline constexpr Index chunked_from = 2560;
 /// Units of a column in a chunk: those of a group take a third of an L1 cache with AVX2 and two thirds with AVX-512,
 /// and those of 112 rows of x 84 KB of the L2 cache.
 inline constexpr Index chunk_units = 192;
@@ -280,7 +283,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
   const TileKernel& kernel = kernel_of<Arch>(w);
   assert(x.most_rows == kernel.most_rows && !(epilogue.added && (epilogue.row_scale || kernel.sums_only)));
   if constexpr (Out::is_padded) assert(y.tiles.most_rows == x.most_rows);
-  if (kernel.goes_on && ceil_div(w.rows, rows_per_unit(w.format)) > detail::chunk_units)
+  if (kernel.goes_on && ceil_div(w.rows, rows_per_unit(w.format)) >= detail::chunked_from)
     return detail::ChunkedProduct<Arch, Out>(x, w, epilogue, y).run();
   const TileList tiles = x.tiles();
   const detail::KernelState state(kernel, tiles[tiles.count() - 1].rows);
