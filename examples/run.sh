@@ -36,7 +36,7 @@ if [ -f "$segmenter" ] && [ -z "$nuclei" ] && [ -f "$archive" ]; then
 fi
 if [ -f "$segmenter" ] && [ -n "$nuclei" ]; then
   say "nuclei in $nuclei, $segmenter"
-  "$programs/segment" --weights "$segmenter" --title "Nuclei" --masks --output build/nuclei "$nuclei"
+  "$programs/segment" --weights "$segmenter" --title "Nuclei" --masks --routing --output build/nuclei "$nuclei"
 elif [ -f "$segmenter" ]; then
   say "no image of nuclei here: set MOEVIT_NUCLEI to one, e.g. of BBBC038 (CC0), https://bbbc.broadinstitute.org/BBBC038"
 fi
