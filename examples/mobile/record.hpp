@@ -33,8 +33,8 @@ struct Record {
   double multiply_adds = 0;
   Index parameters = 0;
   Index active_parameters = 0;
-  std::vector<std::int32_t> super_classes;  ///< of each class; empty for the dense model
-  std::vector<Index> confusion;             ///< of the validation images, where it is needed again: classes x classes
+  std::vector<std::int32_t> super_classes = {};  ///< of each class; empty for the dense model
+  std::vector<Index> confusion = {};  ///< of the validation images, where it is needed again: classes x classes
 };
 
 /// visit(name, field) for every field.
