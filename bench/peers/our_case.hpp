@@ -28,8 +28,8 @@ struct OurCase {
   Index output_values = 0;  ///< floats of one output
   std::vector<Parameter> parameters;
   std::vector<Parameter> gradients = {};  ///< of a training step, under the names of the parameters; else none
-  std::function<void(std::span<const float> input, std::span<float> output)> run;
-  std::function<Cost()> cost;  ///< of the run before
+  std::function<void(std::span<const float> input, std::span<float> output)> run = {};
+  std::function<Cost()> cost = {};  ///< of the run before
 };
 
 /// Case families. Each returns whether it knows the request's name, and then sets `made`.
