@@ -52,7 +52,8 @@ gcc_packages="pkg-config libcli11-dev libbenchmark-dev libtbb-dev"
 gcc_cell() {
   local folders="core;simd;compiled;layers;moe;models;train;io;hostile;golden;must_not_compile;consumers;examples"
   [[ " $cells " == *" clang "* ]] || folders+=";headers"  # every header alone takes minutes: once is enough
-  build_cell gcc -DCMAKE_CXX_COMPILER=g++ $fast_to_compile -DMOEVIT_BUILD_PEERS=ON -DMOEVIT_PRECOMPILE=ON -DMOEVIT_STUDY_IMAGES=fashion -DMOEVIT_DOWNSTREAM_TASKS=nuclei_masks "-DMOEVIT_TEST_FOLDERS=$folders"
+  build_cell gcc -DCMAKE_CXX_COMPILER=g++ $fast_to_compile -DMOEVIT_BUILD_PEERS=ON -DMOEVIT_PRECOMPILE=ON \
+    -DMOEVIT_STUDY_IMAGES=fashion -DMOEVIT_DOWNSTREAM_TASKS=nuclei_masks "-DMOEVIT_TEST_FOLDERS=$folders"
 }
 
 clang_packages="clang"

@@ -1,6 +1,7 @@
 /// Weights and images for tests of segment and detect.
 #pragma once
 
+#include "catch.hpp"
 #include "downstream/models.hpp"
 #include "examples/run_program.hpp"
 #include "random_values.hpp"
@@ -56,6 +57,14 @@ inline std::string write_ppm(const std::filesystem::path& path, Index height, In
 }
 
 inline nlohmann::json read_json(const std::filesystem::path& path) { return nlohmann::json::parse(read_text(path)); }
+
+/// results.json in folder/out, of a run that must have gone well.
+inline nlohmann::json results_of(const ProgramResult& result, const TemporaryFolder& folder) {
+  INFO(result.errors);
+  REQUIRE(result.code == 0);
+  CHECK(result.errors.empty());
+  return read_json(folder / "out/results.json");
+}
 
 inline std::size_t occurrences(const std::string& text, const std::string& part) {
   std::size_t count = 0;

@@ -18,11 +18,7 @@ ProgramResult detect(const std::vector<std::string>& arguments) {
 /// results.json of a run that must go well.
 json detected(const TemporaryFolder& folder, std::vector<std::string> arguments) {
   arguments.insert(arguments.end(), {"-o", (folder / "out").string()});
-  const ProgramResult result = detect(arguments);
-  INFO(result.errors);
-  REQUIRE(result.code == 0);
-  CHECK(result.errors.empty());
-  return read_json(folder / "out/results.json");
+  return results_of(detect(arguments), folder);
 }
 
 /// Options with which a model with random weights finds much.

@@ -1,6 +1,7 @@
 /// Threads are the caller's: the executor concept, a serial executor and a reference to any executor.
 #pragma once
 
+#include <moevit/core/function_ref.hpp>
 #include <moevit/core/tensor.hpp>
 
 #include <concepts>
@@ -9,21 +10,8 @@
 
 namespace moevit {
 
-/// A reference to a callable `void(Index task, Index worker)`; it does not own it.
-class TaskRef {
- public:
-  template <class F>
-  requires(!std::same_as<std::remove_cvref_t<F>, TaskRef>) TaskRef(F&& f)
-      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
-        call_([](void* object, Index task, Index worker) {
-          (*static_cast<std::remove_reference_t<F>*>(object))(task, worker);
-        }) {}
-  void operator()(Index task, Index worker) const { call_(object_, task, worker); }
-
- private:
-  void* object_;
-  void (*call_)(void*, Index, Index);
-};
+/// Tasks, by their number and that of the worker.
+using TaskRef = FunctionRef<void(Index task, Index worker)>;
 
 /// Something that runs tasks: run(n, f) calls f(task, worker) once for each task of 0..n-1, with worker in
 /// 0..workers()-1 and never two calls with one worker at a time, returns when all are done, and passes on an exception

@@ -2,11 +2,10 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/core/function_ref.hpp>
 #include <moevit/core/tensor.hpp>
 
 #include <algorithm>
-#include <concepts>
-#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -99,23 +98,10 @@ using ConstParameter = BasicParameter<const float>;
 template <class Self>
 using ParameterValue = std::conditional_t<std::is_const_v<Self>, const float, float>;
 
-/// A reference to a callable `void(BasicParameter<T>)`; it does not own it. Layers and models list their parameters
-/// through this one type, so that listing is compiled once for each of them, not once for each caller.
+/// What is called with parameters. Layers and models list theirs through this one type, so that listing is compiled
+/// once for each of them, not once for each caller.
 template <class T>
-class BasicParameterVisitor {
- public:
-  template <class F>
-  requires(!std::same_as<std::remove_cvref_t<F>, BasicParameterVisitor>) BasicParameterVisitor(F&& f)
-      : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
-        call_([](void* object, BasicParameter<T>&& parameter) {
-          (*static_cast<std::remove_reference_t<F>*>(object))(std::move(parameter));
-        }) {}
-  void operator()(BasicParameter<T>&& parameter) const { call_(object_, std::move(parameter)); }
-
- private:
-  void* object_;
-  void (*call_)(void*, BasicParameter<T>&&);
-};
+using BasicParameterVisitor = FunctionRef<void(BasicParameter<T>&&)>;
 
 /// What is called with the parameters of an object of type Self, which may be const.
 template <class Self>
