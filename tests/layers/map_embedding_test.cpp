@@ -60,19 +60,20 @@ reference::Matrix expected_merging(const reference::Weights& weights, const std:
 template <MapPatchConfig config>
 reference::Matrix expected_patches(const reference::Weights& weights, const std::vector<float>& x, MapSize map,
                                    Index images) {
-  const Index side = config.patch, height = (map.height + side - 1) / side, width = (map.width + side - 1) / side;
-  reference::Matrix patches(images * height * width, side * side * config.channels);
+  constexpr Index side = config.patch, channels = config.channels;
+  const Index height = (map.height + side - 1) / side, width = (map.width + side - 1) / side;
+  reference::Matrix patches(images * height * width, side * side * channels);
   for (Index row = 0; row < patches.rows; ++row) {
     const Index image = row / (height * width), y = row / width % height * side, column = row % width * side;
     for (Index i = 0; i < patches.cols; ++i) {
-      const Index pixel = i / config.channels;
-      patches(row, i) =
-          value_at(x, map, image, y + pixel / side, column + pixel % side, i % config.channels, config.channels);
+      const Index pixel = i / channels;
+      patches(row, i) = value_at(x, map, image, y + pixel / side, column + pixel % side, i % channels, channels);
     }
   }
   // The kernel is patch x patch x channels x dim: the same rows as a matrix.
   const reference::Matrix y = weights.linear(patches, "layer.projection");
-  return config.norm ? weights.layer_norm(y, "layer.norm", VitConfig{.epsilon = config.epsilon}) : y;
+  constexpr VitConfig norm{.epsilon = config.epsilon};
+  return config.norm ? weights.layer_norm(y, "layer.norm", norm) : y;
 }
 
 template <class Layer, class Expected>
