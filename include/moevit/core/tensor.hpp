@@ -36,7 +36,9 @@ class MatrixView : public Eigen::Map<RowMajorMatrix, Eigen::Unaligned, Eigen::Ou
   Index stride() const { return this->outerStride(); }
   float* row_data(Index row) const { return data() + row * stride(); }
   MatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
-  MatrixView columns_of(Index first, Index count) const { return {data() + first, this->rows(), count, stride()}; }
+  MatrixView columns_of(Index first, Index count) const {
+    return {this->rows() > 0 ? data() + first : data(), this->rows(), count, stride()};
+  }
 };
 
 /// The same, read only.
@@ -52,7 +54,7 @@ class ConstMatrixView : public Eigen::Map<const RowMajorMatrix, Eigen::Unaligned
   const float* row_data(Index row) const { return this->data() + row * stride(); }
   ConstMatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
   ConstMatrixView columns_of(Index first, Index count) const {
-    return {this->data() + first, this->rows(), count, stride()};
+    return {this->rows() > 0 ? this->data() + first : this->data(), this->rows(), count, stride()};
   }
 };
 

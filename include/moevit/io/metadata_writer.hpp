@@ -27,7 +27,8 @@ Json to_json(const T& value) {
     for (const float element : value) list.push_back(to_json<Json>(element));
     return list;
   } else if constexpr (std::is_same_v<T, Placement>) {  // ["last_odd", 2], or ["list", 1, 3] with the blocks' numbers
-    Json json = {to_json<Json>(value.rule)};
+    Json json = Json::array();
+    json.push_back(to_json<Json>(value.rule));
     if (value.rule != Placement::Rule::list) json.push_back(value.count);
     for (Index block = 0; value.rule == Placement::Rule::list && block < 256; ++block)
       if (value.contains(block, 256)) json.push_back(block);

@@ -42,9 +42,9 @@ struct Bf16Dot {
   }
 };
 
-/// multiply_tile of tile_kernel.hpp with a dot product per unit.
+/// multiply_one_tile of tile_kernel.hpp with a dot product per unit.
 template <class Dot, int rows, int vectors>
-[[MOEVIT_DOT_TARGET]] void multiply_dot_tile(const TileCall& call) {
+[[MOEVIT_DOT_TARGET]] void multiply_one_dot_tile(const TileCall& call) {
   constexpr Index units_of_line = line_bytes / 4;
   typename Dot::Sum sum[rows][vectors];
 #pragma GCC unroll 16
@@ -71,6 +71,14 @@ template <class Dot, int rows, int vectors>
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) Dot::finish(call, r, v, sum[r][v]);
+}
+
+/// The tiles of a call, one after the other.
+template <class Dot, int rows, int vectors>
+void multiply_dot_tile(const TileCall& first) {
+  TileCall call = first;
+  for (Index left = call.tiles; left > 0; --left, go_to_next_tile(call))
+    multiply_one_dot_tile<Dot, rows, vectors>(call);
 }
 
 inline constexpr int dot_rows = 14;

@@ -133,7 +133,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
   TileCall call;
   call.panel = w.panel, call.units = ceil_div(w.rows, rows_per_unit(w.format));
   for (Index first = 0; first < w.cols; first += std::min(kernel.columns, w.panel)) {
-    call.weights = w.panel_data(first / w.panel) + first % w.panel * 4;
+    call.weights = w.column_data(first);
     const Index valid = std::min({kernel.columns, w.panel, w.cols - first});
     call.columns = round_up(valid, kernel.lanes);
     const detail::ColumnGroup group{first, valid, call.columns};

@@ -48,6 +48,10 @@ struct PackedView {
   const std::byte* panel_data(Index index) const {
     return static_cast<const std::byte*>(data) + index * column_units(format, rows) * panel * 4;
   }
+  /// The first unit of a column, which lies `panel` units before its next one; null where there are no rows.
+  const std::byte* column_data(Index col) const {
+    return rows > 0 ? panel_data(col / panel) + col % panel * 4 : nullptr;
+  }
   /// The elements of a float32 matrix.
   const float* floats() const { return static_cast<const float*>(data); }
 };
@@ -65,7 +69,7 @@ void pack_panel(const float* source, Index stride, Index rows, Index cols, Index
 template <class Arch = DefaultArch>
 PackedView pack(const float* source, Index stride, Index rows, Index cols, float* target) {
   const Index panel = panel_width(cols);
-  for (Index first = 0; first < cols; first += panel)
+  for (Index first = 0; rows > 0 && first < cols; first += panel)
     pack_panel<Arch>(source + first, stride, rows, std::min(panel, cols - first), panel, target + first * rows);
   return {.data = target, .rows = rows, .cols = cols, .panel = panel};
 }

@@ -174,6 +174,13 @@ MOEVIT_ALWAYS_INLINE void multiply_one_tile(const TileCall& call) {
     for (int v = 0; v < vectors; ++v) Step::finish(call, r, v, sum[r][v]);
 }
 
+/// From a tile of a call to its next one.
+inline void go_to_next_tile(TileCall& call) {
+  call.x += call.x_step, call.out += call.out_step;
+  if (call.residual) call.residual += call.rows * call.residual_stride;
+  if (call.row_scale) call.row_scale += call.rows;
+}
+
 /// The tiles of a call, one after the other.
 template <class Step, int rows, int vectors>
 void multiply_tile(const TileCall& first) {
@@ -183,9 +190,7 @@ void multiply_tile(const TileCall& first) {
       for (Index col = 0; col < vectors * Step::width; col += 16)
         __builtin_prefetch(call.out + row * call.out_stride + col / 16 * call.out_line, 1);
     multiply_one_tile<Step, rows, vectors>(call);
-    call.x += call.x_step, call.out += call.out_step;
-    if (call.residual) call.residual += rows * call.residual_stride;
-    if (call.row_scale) call.row_scale += rows;
+    go_to_next_tile(call);
   }
 }
 

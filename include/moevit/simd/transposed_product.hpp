@@ -98,13 +98,13 @@ void add_transposed_product(const float* x, Index x_stride, Index first, Index c
     const Index panel = col / d.panel;
     detail::TransposedCall call;
     call.x_stride = x_stride, call.panel = d.panel, call.y_stride = y.row_step, call.count = d.rows;
-    call.d = reinterpret_cast<const float*>(d.panel_data(panel)) + col % d.panel;
+    call.d = reinterpret_cast<const float*>(d.column_data(col));
     call.columns = std::min(step, d.cols - col), call.assigns = y.assigns;
     const auto& heights =
         call.columns <= lanes<Arch> ? detail::transposed_heights<Arch, 1> : detail::transposed_heights<Arch, 2>;
     for (Index tile = 0; tile < tiles; ++tile) {
       const Index row = count * tile / tiles, height = count * (tile + 1) / tiles - row;
-      call.x = x + first + row;
+      if (d.rows > 0) call.x = x + first + row;  // without rows there may be no x
       call.y = y.data + panel * y.panel_step + row * y.row_step + col % d.panel;
       if (y.row_scale) call.row_scale = y.row_scale + row;
       heights[static_cast<std::size_t>(height - 1)](call);
