@@ -30,6 +30,17 @@ constexpr SwinConfig swin{.image = 16,
                           .mlp_ratio = 2.f,
                           .classes = 3,
                           .mlp_output_bias = false};
+constexpr CvtConfig cvt{.image = 16,
+                        .channels = 1,
+                        .depths = {2, 2, 0, 0},
+                        .dims = {12, 20, 0, 0},
+                        .heads = {2, 4, 0, 0},
+                        .patches = {3, 3, 0, 0},
+                        .patch_strides = {2, 2, 0, 0},
+                        .patch_paddings = {1, 1, 0, 0},
+                        .mlp_ratios = {2.f, 2.f, 0.f, 0.f},
+                        .classes = 3,
+                        .class_token = false};
 constexpr MoeConfig dense_like{.experts = 4, .selected = 1, .placement = every(2), .scale_by_gate = false};
 constexpr MoeConfig two_of_four{.experts = 4, .selected = 2, .placement = every(2)};
 
@@ -110,6 +121,7 @@ TEST_CASE("with one expert per token and zero residuals a sparse model is the de
   SECTION("ViT, low rank") { check_zero_residuals<Vit<vit>, ResidualVit<OfRank3>>(); }
   SECTION("Swin") { check_zero_residuals<Swin<swin>, Swin<swin, dense_like, CoreAndResiduals>>(); }
   SECTION("Swin, low rank") { check_zero_residuals<Swin<swin>, Swin<swin, dense_like, OfRank3>>(); }
+  SECTION("CvT") { check_zero_residuals<Cvt<cvt>, Cvt<cvt, dense_like, CoreAndResiduals>>(); }
 }
 
 TEST_CASE("merged residual experts are plain ones, whatever the router") {
@@ -133,6 +145,44 @@ TEST_CASE("merged residual experts are plain ones, whatever the router") {
     check_merged<Swin<swin, two_of_four, CoreAndResiduals>>(true);
     check_merged<Swin<swin, two_of_four, OfRank3>>(false);
   }
+  SECTION("CvT") {
+    check_merged<Cvt<cvt, two_of_four, CoreAndResiduals>>(true);
+    check_merged<Cvt<cvt, two_of_four, OfRank3>>(false);
+  }
+}
+
+TEST_CASE("segmenters and detectors with residual experts are merged as their backbones") {
+  constexpr CvtConfig maps = [] {
+    CvtConfig config = cvt;
+    config.classes = 0;
+    return config;
+  }();
+  using Residual = Cvt<maps, dense_like, CoreAndResiduals>;
+  const auto check = [](const auto& net, const auto& merged) {
+    constexpr MapSize size{15, 17};
+    const std::vector<float> images = test::normal_values(2 * size.places(), 5);
+    const auto outputs_of = [&](const auto& model) {
+      Context context = model.context({.images = 2}, size);
+      std::vector<float> outputs(static_cast<std::size_t>(model.output_values(2, size)));
+      model.forward(images, size, outputs, context);
+      return outputs;
+    };
+    const std::vector<float> expected = outputs_of(net);
+    CHECK(same_bits(outputs_of(merged), expected));
+    CHECK_FALSE(same_bits(expected, std::vector<float>(expected.size(), 0.f)));
+  };
+  SECTION("segmenter") {
+    constexpr UperNetConfig head{.width = 8, .classes = 2, .groups = 2};
+    const auto net = random_net<Segmenter<Residual, head>>();
+    const Segmenter<Cvt<maps, dense_like>, head> merged = merge_residuals(net);
+    check(net, merged);
+  }
+  SECTION("detector") {
+    constexpr FcosConfig head{.width = 8, .classes = 2, .extra_levels = 0, .towers = 1, .groups = 2};
+    const auto net = random_net<Detector<Residual, head>>();
+    const Detector<Cvt<maps, dense_like>, head> merged = merge_residuals(net);
+    check(net, merged);
+  }
 }
 
 TEST_CASE("merged models have the types of plain ones, and can be packed") {
@@ -151,6 +201,7 @@ TEST_CASE("merged models have the types of plain ones, and can be packed") {
   };
   CHECK(close(outputs_of(pack<Bf16>(merged), 3), 0.05));
   CHECK(close(outputs_of(pack<Int8>(merged), 3), 0.1));
+  CHECK(std::is_same_v<decltype(merge_residuals(Cvt<cvt, two_of_four, OfRank3>())), Cvt<cvt, two_of_four>>);
   CHECK(std::is_same_v<decltype(merge_residuals(Swin<swin, two_of_four, OfRank3>())), Swin<swin, two_of_four>>);
 }
 

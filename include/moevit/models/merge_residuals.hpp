@@ -1,6 +1,9 @@
 /// Residual experts as plain ones, for inference: merge_residuals(net).
 #pragma once
 
+#include <moevit/models/cvt.hpp>
+#include <moevit/models/detector.hpp>
+#include <moevit/models/segmenter.hpp>
 #include <moevit/models/swin.hpp>
 #include <moevit/models/vmoe.hpp>
 #include <moevit/moe/expert_names.hpp>
@@ -10,6 +13,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace moevit {
@@ -42,6 +46,14 @@ template <VitConfig config, class Sparse>
 auto merged_type(const Vit<config, Sparse>&) -> typename NamedVit<config, typename MergedPart<Sparse>::type>::type;
 template <SwinConfig config, MoeConfig moe, template <class> class Bank>
 auto merged_type(const HierarchicalTransformer<SwinFamily<config, moe, Bank>>&) -> Swin<config, moe>;
+template <CvtConfig config, MoeConfig moe, template <class> class Bank>
+auto merged_type(const HierarchicalTransformer<CvtFamily<config, moe, Bank>>&) -> Cvt<config, moe>;
+template <class Backbone, UperNetConfig head>
+auto merged_type(const Segmenter<Backbone, head>&)
+    -> Segmenter<decltype(merged_type(std::declval<const Backbone&>())), head>;
+template <class Backbone, FcosConfig head>
+auto merged_type(const Detector<Backbone, head>&)
+    -> Detector<decltype(merged_type(std::declval<const Backbone&>())), head>;
 
 /// What a merged parameter is made of, by its name: "P.moe.experts.L.kernel" of "P.moe.experts.core.L.kernel" and
 /// "P.moe.experts.residual.L.kernel" or "....left.kernel" and "....right.kernel".
@@ -95,8 +107,8 @@ class ResidualSources {
 /// made on the way any more. Outputs have the same bits where residuals are whole; with factors they differ by
 /// rounding. Unlike `net` it can be packed, see pack(). For training, keep the model that it comes from.
 ///
-///     const auto plain = merge_residuals(net);    // Vit with ResidualExpertBank -> VMoe; Swin -> Swin
-///     const auto small = pack<Int8>(plain);
+///     const auto plain = merge_residuals(net);    // Vit with ResidualExpertBank -> VMoe; Swin -> Swin; Cvt -> Cvt;
+///     const auto small = pack<Int8>(plain);       // Segmenter and Detector with such a backbone
 template <class Net>
 auto merge_residuals(const Net& net) {
   decltype(detail::merged_type(net)) merged;
