@@ -13,9 +13,6 @@
 
 namespace examples::adaptive {
 
-/// The measurements of one model.
-using Run = std::vector<Measurement>;
-
 /// Throws moevit::Error, naming file and line, when it is not what adaptive_compute writes.
 inline Run read_run(const std::filesystem::path& path) {
   std::ifstream stream(path);
@@ -60,17 +57,6 @@ inline Run pooled(const std::vector<Run>& runs) {
     result[k] = sum;
   }
   return result;
-}
-
-/// The place of a setting in the capacity study; the size of the run where it is not there.
-inline std::size_t find(const Run& run, double capacity, moevit::Priority priority) {
-  return static_cast<std::size_t>(std::find_if(run.begin(), run.end(),
-                                               [&](const Measurement& measurement) {
-                                                 const Setting& setting = measurement.setting;
-                                                 return setting.study == "capacity" && setting.capacity == capacity &&
-                                                        setting.priority == priority;
-                                               }) -
-                                  run.begin());
 }
 
 inline Estimate over_runs(const std::vector<Run>& runs, const std::function<double(const Run&)>& value) {

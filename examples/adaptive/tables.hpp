@@ -15,6 +15,9 @@
 
 namespace examples::adaptive {
 
+/// The measurements of one model.
+using Run = std::vector<Measurement>;
+
 inline const char* name_of(moevit::Priority priority) {
   switch (priority) {
     case moevit::Priority::position:
@@ -82,7 +85,7 @@ inline std::string label_of(const Setting& setting) {
   return text;
 }
 
-inline std::string to_table(const std::vector<Measurement>& measurements) {
+inline std::string to_table(const Run& measurements) {
   std::string text, study;
   for (const Measurement& measurement : measurements) {
     if (measurement.setting.study != study) {
@@ -101,8 +104,8 @@ inline std::string to_table(const std::vector<Measurement>& measurements) {
 
 /// Points of a study, rising along `place(setting)`, as value(measurement).
 template <class Belongs, class Place, class Value>
-moevit::report::Curve curve_of(const std::vector<Measurement>& measurements, std::string name, std::string look,
-                               Belongs belongs, Place place, Value value) {
+moevit::report::Curve curve_of(const Run& measurements, std::string name, std::string look, Belongs belongs,
+                               Place place, Value value) {
   moevit::report::Curve curve{std::move(name), std::move(look), {}};
   for (const Measurement& measurement : measurements)
     if (belongs(measurement.setting)) curve.points.emplace_back(place(measurement.setting), value(measurement));
@@ -110,17 +113,27 @@ moevit::report::Curve curve_of(const std::vector<Measurement>& measurements, std
   return curve;
 }
 
-/// The time of an image where nothing is dropped; of the first measurement where that is not measured.
-inline double unlimited_seconds(const std::vector<Measurement>& measurements) {
-  for (const Measurement& measurement : measurements)
-    if (measurement.setting.study == "capacity" && measurement.setting.capacity == moevit::unlimited)
-      return measurement.seconds_per_image;
-  return measurements.empty() ? 1. : measurements.front().seconds_per_image;
+/// The place of a setting in the capacity study; the size of the run where it is not there.
+inline std::size_t find(const Run& run, double capacity, moevit::Priority priority) {
+  return static_cast<std::size_t>(std::find_if(run.begin(), run.end(),
+                                               [&](const Measurement& measurement) {
+                                                 const Setting& setting = measurement.setting;
+                                                 return setting.study == "capacity" && setting.capacity == capacity &&
+                                                        setting.priority == priority;
+                                               }) -
+                                  run.begin());
+}
+
+/// The time of an image where nothing is dropped. Throws moevit::Error when that is not measured.
+inline double unlimited_seconds(const Run& run) {
+  const std::size_t place = find(run, moevit::unlimited, moevit::Priority::position);
+  if (place == run.size()) moevit::fail("charts: expected a measurement of unlimited capacity, found none");
+  return run[place].seconds_per_image;
 }
 
 /// Accuracy and time against the capacity ratio, accuracy against k. Times are shares of that without limit, since
 /// models of one study may have run on several machines.
-inline std::string to_charts(const std::vector<Measurement>& measurements) {
+inline std::string to_charts(const Run& measurements) {
   using moevit::report::CurvePanel;
   const auto ratio = [](const Setting& setting) { return setting.capacity; };
   const auto selected = [](const Setting& setting) { return static_cast<double>(setting.selected); };

@@ -161,14 +161,14 @@ TEST_CASE("segmenters and detectors with residual experts are merged as their ba
   const auto check = [](const auto& net, const auto& merged) {
     constexpr MapSize size{15, 17};
     const std::vector<float> images = test::normal_values(2 * size.places(), 5);
-    const auto outputs_of = [&](const auto& model) {
+    const auto forward = [&](const auto& model) {
       Context context = model.context({.images = 2}, size);
       std::vector<float> outputs(static_cast<std::size_t>(model.output_values(2, size)));
       model.forward(images, size, outputs, context);
       return outputs;
     };
-    const std::vector<float> expected = outputs_of(net);
-    CHECK(same_bits(outputs_of(merged), expected));
+    const std::vector<float> expected = forward(net);
+    CHECK(same_bits(forward(merged), expected));
     CHECK_FALSE(same_bits(expected, std::vector<float>(expected.size(), 0.f)));
   };
   SECTION("segmenter") {

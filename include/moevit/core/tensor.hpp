@@ -19,6 +19,16 @@ using Shape = std::vector<Index>;
 /// An owning matrix whose rows are contiguous.
 using RowMajorMatrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
+namespace detail {
+
+/// Where column `first` of a matrix begins. One without rows may have no data, and a null pointer takes no offset.
+template <class T>
+T* column_start(T* data, Index rows, Index first) {
+  return rows > 0 ? data + first : data;
+}
+
+}  // namespace detail
+
 /// Rows x columns of floats that somebody else owns; rows may lie further apart than their columns need.
 class MatrixView : public Eigen::Map<RowMajorMatrix, Eigen::Unaligned, Eigen::OuterStride<>> {
   using Base = Eigen::Map<RowMajorMatrix, Eigen::Unaligned, Eigen::OuterStride<>>;
@@ -37,7 +47,7 @@ class MatrixView : public Eigen::Map<RowMajorMatrix, Eigen::Unaligned, Eigen::Ou
   float* row_data(Index row) const { return data() + row * stride(); }
   MatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
   MatrixView columns_of(Index first, Index count) const {
-    return {this->rows() > 0 ? data() + first : data(), this->rows(), count, stride()};
+    return {detail::column_start(data(), this->rows(), first), this->rows(), count, stride()};
   }
 };
 
@@ -54,7 +64,7 @@ class ConstMatrixView : public Eigen::Map<const RowMajorMatrix, Eigen::Unaligned
   const float* row_data(Index row) const { return this->data() + row * stride(); }
   ConstMatrixView rows_of(Index first, Index count) const { return {row_data(first), count, this->cols(), stride()}; }
   ConstMatrixView columns_of(Index first, Index count) const {
-    return {this->rows() > 0 ? this->data() + first : this->data(), this->rows(), count, stride()};
+    return {detail::column_start(this->data(), this->rows(), first), this->rows(), count, stride()};
   }
 };
 

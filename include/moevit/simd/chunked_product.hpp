@@ -45,7 +45,7 @@ class ChunkedProduct {
  private:
   Index units_from(Index unit) const { return std::min(chunk_units, units_ - unit); }
   const std::byte* weights_at(Index col, Index unit) const {
-    return w_.panel_data(col / w_.panel) + (unit * w_.panel + col % w_.panel) * 4;
+    return w_.column_data(col) + unit * w_.panel * 4;
   }
 
   /// Asks for the chunk that comes behind one of a group, spread evenly over what is left to do.
