@@ -4,9 +4,11 @@
 #include "common.hpp"
 #include "fma_peak.hpp"
 
+#include <moevit/core/spin.hpp>
 #include <moevit/core/thread_pool.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <vector>
 
@@ -18,6 +20,23 @@ double seconds_of(Run&& run) {
   const Clock::time_point start = Clock::now();
   run();
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Nanoseconds that a cache line takes from one worker of a pool to another. Within a group of cores that share a cache
+/// it is below 100 or so, across groups several times that; a virtual machine's processors can be moved from the one
+/// to the other while it runs.
+inline double handover_nanoseconds(ThreadPool& pool) {
+  constexpr int rounds = 20'000;
+  std::atomic<int> turn = 0;  // even: the first worker's
+  const double seconds = seconds_of([&] {
+    pool.run(2, [&](Index task, Index) {
+      for (int own = static_cast<int>(task); own < 2 * rounds; own += 2) {
+        while (turn.load(std::memory_order_acquire) != own) relax_core();
+        turn.store(own + 1, std::memory_order_release);
+      }
+    });
+  });
+  return 1e9 * seconds / (2. * rounds);
 }
 
 /// Seconds with one and with two threads, round by round.
@@ -39,7 +58,7 @@ struct Scaling {
 /// Every iteration calls one(input) and two(input), the same work with one and with two threads, and a loop of
 /// multiply-adds of about the same length with one and with two threads, so that all four meet the same neighbours.
 /// same(): whether both gave the same bits. "vs_fma" is the target: at least 0.93. Where fma_scaling is far below 2,
-/// others use the cores, and nothing can be said.
+/// others use the cores, and nothing can be said; handover_ns tells whether the cores share a cache.
 template <class One, class Two, class Same>
 void measure_scaling(benchmark::State& state, One&& one, Two&& two, Same&& same) {
   Scaling work, fma;
@@ -55,6 +74,7 @@ void measure_scaling(benchmark::State& state, One&& one, Two&& two, Same&& same)
     fma.two.push_back(seconds_of([&] { pool.run(2, [&](Index, Index) { run_multiply_adds(rounds); }); }));
     input = (input + 1) % inputs;
   }
+  state.counters["handover_ns"] = handover_nanoseconds(pool);
   state.counters["scaling"] = work.of_medians();
   state.counters["efficiency"] = work.of_medians() / 2.;
   state.counters["fma_scaling"] = fma.of_medians();

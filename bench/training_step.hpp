@@ -28,10 +28,11 @@ class TrainingStep {
 
   /// Returns the loss before the update. Rate 0: all of the work, and the weights stay.
   double run(std::span<const float> images, double rate) {
-    set_to_zero(gradients.parameters());
+    const ExecutorRef executor = passes_.context().workspace().executor();
+    set_to_zero(gradient_list_, executor);
     const double loss = forward(images);
     passes_.backward(net, d_logits_, gradients);
-    optimizer_.step(net.parameters(), gradients.parameters(), rate);
+    optimizer_.step(parameters_, gradient_list_, rate, executor);
     return loss;
   }
   double forward(std::span<const float> images) {
@@ -46,7 +47,8 @@ class TrainingStep {
 
  private:
   Passes passes_;
-  Adam optimizer_{net.parameters()};
+  std::vector<Parameter> parameters_ = net.parameters(), gradient_list_ = gradients.parameters();
+  Adam optimizer_{parameters_};
   std::vector<std::int32_t> labels_;  // images 0, 1, 2... are of classes 0, 1, 2..., round and round
   std::vector<float> logits_ = std::vector<float>(labels_.size() * vit.classes), d_logits_ = logits_;
 };

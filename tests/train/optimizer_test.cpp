@@ -3,6 +3,7 @@
 #include "random_values.hpp"
 #include "train/panel_parameters.hpp"
 
+#include <moevit/core/thread_pool.hpp>
 #include <moevit/train/adafactor.hpp>
 #include <moevit/train/adam.hpp>
 #include <moevit/train/averaging.hpp>
@@ -214,6 +215,31 @@ TEST_CASE("clipping by global norm") {
   double squares = 0;
   for (const float value : all_values(many.list())) squares += double{value} * double{value};
   CHECK(global_norm(many.list()) == Approx(std::sqrt(squares)));
+}
+
+TEST_CASE("threads share the update, and its bits stay") {
+  ThreadPool pool(3);
+  std::vector<std::vector<float>> found;
+  for (const ExecutorRef executor : {ExecutorRef(), ExecutorRef(pool)}) {
+    PanelParameters parameters = awkward_parameters(1), gradients = awkward_parameters(50);
+    Adam adam(parameters.list(), {.weight_decay = 0.1});
+    Sgd sgd(parameters.list(), {.momentum = 0.9, .nesterov = true});
+    Adafactor adafactor(parameters.list(), {.factored_from = 2});
+    WeightAverage average(parameters.list(), {.decay = 0.5});
+    const double norm = clip_by_global_norm(gradients.list(), 1., executor);
+    adam.step(parameters.list(), gradients.list(), 0.1, executor);
+    sgd.step(parameters.list(), gradients.list(), 0.1, executor);
+    adafactor.step(parameters.list(), gradients.list(), 0.1, executor);
+    average.update(parameters.list(), executor);
+    found.push_back(all_values(parameters.list()));
+    average.swap(parameters.list());
+    for (const std::vector<float>& more : {all_values(parameters.list()), all_values(gradients.list())})
+      found.back().insert(found.back().end(), more.begin(), more.end());
+    found.back().push_back(static_cast<float>(norm));
+    set_to_zero(gradients.list(), executor);
+    CHECK(all_values(gradients.list()) == std::vector<float>(all_values(gradients.list()).size(), 0.f));
+  }
+  CHECK(found[0] == found[1]);
 }
 
 TEST_CASE("the average of weights follows them") {

@@ -38,6 +38,7 @@ class Workspace {
   Arena& shared() { return shared_; }
   const Arena& shared() const { return shared_; }
   const std::vector<Arena>& worker_arenas() const { return workers_; }
+  ExecutorRef executor() const { return executor_; }
   Index workers() const { return executor_.workers(); }
 
   /// f(task, arena of the worker) for each task of 0..tasks-1, in any order and on any worker.
@@ -50,10 +51,10 @@ class Workspace {
     });
   }
 
-  /// f(first row, rows, arena) over blocks of at most `most` rows of nearly equal height, at least one per worker.
+  /// f(first row, rows, arena) over blocks of at most `most` rows of nearly equal height, as many for each worker.
   template <class F>
   void parallel_rows(Index rows, Index most, F&& f) {
-    const Index blocks = std::max(ceil_div(rows, most), std::min(workers(), rows));
+    const Index blocks = std::min(ceil_div(ceil_div(rows, most), workers()) * workers(), rows);
     parallel(blocks, [&](Index block, Arena& arena) {
       const Index first = rows * block / blocks;
       f(first, rows * (block + 1) / blocks - first, arena);

@@ -44,6 +44,14 @@ struct RowRange {
   }
 };
 
+/// Most rows of one task when experts of at most `block_rows` rows at a time share `rows` rows: as experts have uneven
+/// loads, a few tasks for each worker, but none shorter than 64 rows on that account.
+constexpr Index most_task_rows(Index rows, Index workers, Index block_rows) {
+  const Index share = ceil_div(rows, workers);
+  const Index most = workers > 1 ? std::max(ceil_div(share, 4), std::min(share, Index{64})) : share;
+  return std::clamp(most, Index{1}, block_rows);
+}
+
 /// Cuts rows of a plan into tasks of at most `most` rows; returns their number. An expert without rows makes no task.
 inline Index list_tasks(const SparsePlan& plan, RowRange range, Index most, ExpertTask* tasks) {
   Index count = 0;
@@ -82,7 +90,7 @@ inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& tas
 template <Bank B>
 Index run_experts(const SparsePlan& plan, const B& bank, ConstMatrixView x, MatrixView outputs, bool bf16,
                   ExpertTask* tasks, Workspace& workspace) {
-  const Index most = std::clamp(ceil_div(plan.rows(), workspace.workers()), Index{1}, Index{B::block_rows});
+  const Index most = most_task_rows(plan.rows(), workspace.workers(), B::block_rows);
   std::atomic<Index> multiplied = 0;
   workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
     const ExpertTask& task = tasks[number];

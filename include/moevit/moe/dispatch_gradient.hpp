@@ -47,7 +47,7 @@ void run_experts_saved(const SparsePlan& plan, const B& bank, ConstMatrixView x,
          plan.rows());
   const Arena::Scope scope(workspace.shared());
   const auto tasks = workspace.shared().template take<ExpertTask>(plan.experts() + plan.rows());
-  const Index most = std::clamp(ceil_div(plan.rows(), workspace.workers()), Index{1}, Index{B::block_rows});
+  const Index most = most_task_rows(plan.rows(), workspace.workers(), B::block_rows);
   workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
     const ExpertTask& task = tasks[number];
     float* room = arena.take<float>(task.rows * B::dim);
@@ -156,13 +156,12 @@ void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, 
   for (Index first = 0; first < plan.rows(); first += at_once) {
     const RowRange range{first, std::min(at_once, plan.rows() - first)};
     const auto part = [&](MatrixView block, Index row, Index count) { return block.rows_of(row - first, count); };
-    const Index most = std::clamp(ceil_div(range.count, workspace.workers()), Index{1}, Index{B::block_rows});
+    const Index most = most_task_rows(range.count, workspace.workers(), B::block_rows);
     workspace.parallel(list_tasks(plan, range, most, tasks), [&](Index number, Arena& arena) {
       const auto [expert, row, count] = tasks[number];
       detail::copy_rows(plan, tasks[number], x, pass.bf16, part(rows.x, row, count));
       X::backward_rows(weights[expert], saved.outputs.rows_of(row, count), saved.hidden.rows_of(row, count),
-                       part(rows.d_hidden, row, count), part(rows.dx, row, count), arena,
-                       pass.masks.hidden.from(row));
+                       part(rows.d_hidden, row, count), part(rows.dx, row, count), arena, pass.masks.hidden.from(row));
     });
     const auto rows_of = [&](Index expert) {
       const auto [row, count] = range.of(plan, static_cast<int>(expert));

@@ -39,10 +39,11 @@ class Adafactor {
   /// One step. Throws Error naming the parameter when gradients or parameters are not those of the model it was made
   /// for; then nothing has changed.
   template <ParameterList Gradients>
-  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate) {
+  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate,
+            ExecutorRef executor = {}) {
     trained_.check(parameters, gradients);
     ++steps_;
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
+    each_parameter_in_parallel(parameters.size(), executor, [&](std::size_t i) {
       std::vector<float> change = gradients[i].values();
       precondition(moments_[i], change);
       double factor = learning_rate;
@@ -55,7 +56,7 @@ class Adafactor {
       visit_runs(parameters[i], [&](Index first, float* values, Index count) {
         for (Index j = 0; j < count; ++j) values[j] -= change[static_cast<std::size_t>(first + j)] + decay * values[j];
       });
-    }
+    });
   }
 
   Index steps() const { return steps_; }

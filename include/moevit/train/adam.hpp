@@ -31,16 +31,18 @@ class Adam {
   /// One step. Throws Error naming the parameter when gradients or parameters are not those of the model it was made
   /// for; then nothing has changed.
   template <ParameterList Gradients>
-  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate) {
+  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate,
+            ExecutorRef executor = {}) {
     trained_.check(parameters, gradients);
     ++steps_;
-    Factors factors = factors_of(learning_rate);
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const Factors common = factors_of(learning_rate);
+    each_parameter_in_parallel(parameters.size(), executor, [&](std::size_t i) {
+      Factors factors = common;
       factors.decay = trained_.decays(i) ? static_cast<float>(options_.weight_decay) : 0.f;
       visit_runs(parameters[i], gradients[i], [&](Index first, float* values, const float* gradient, Index count) {
         update(count, factors, gradient, first_[i].data() + first, second_[i].data() + first, values);
       });
-    }
+    });
   }
 
   Index steps() const { return steps_; }

@@ -17,8 +17,9 @@ class AnyOptimizer {
       : optimizer_(make(parameters, options)) {}
 
   template <ParameterList Gradients>
-  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate) {
-    std::visit([&](auto& optimizer) { optimizer.step(parameters, gradients, learning_rate); }, optimizer_);
+  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate,
+            ExecutorRef executor = {}) {
+    std::visit([&](auto& optimizer) { optimizer.step(parameters, gradients, learning_rate, executor); }, optimizer_);
   }
   Index steps() const {
     return std::visit([](const auto& optimizer) { return optimizer.steps(); }, optimizer_);

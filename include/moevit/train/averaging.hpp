@@ -25,15 +25,16 @@ class WeightAverage {
   }
 
   /// Takes in the parameters. Throws Error when they are not those of the model it was made for.
-  void update(std::span<const Parameter> parameters) {
+  void update(std::span<const Parameter> parameters, ExecutorRef executor = {}) {
     trained_.check(parameters, parameters);
     const double early = (1. + static_cast<double>(updates_)) / (10. + static_cast<double>(updates_));
     const auto rest = static_cast<float>(1. - (options_.warm_up ? std::min(options_.decay, early) : options_.decay));
-    for (std::size_t i = 0; i < parameters.size(); ++i)
+    each_parameter_in_parallel(parameters.size(), executor, [&](std::size_t i) {
       visit_runs(parameters[i], [&](Index first, const float* values, Index count) {
         float* average = average_[i].data() + first;
         for (Index j = 0; j < count; ++j) average[j] += rest * (values[j] - average[j]);
       });
+    });
     ++updates_;
   }
 

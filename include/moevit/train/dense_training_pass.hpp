@@ -48,13 +48,15 @@ class DenseTrainingPass {
   DenseTrainingPass(const DenseTrainingPass&) = delete;
 
   GaussianNoise& noise() { return noise_; }
+  /// The threads that passes run on, for the update.
+  ExecutorRef executor() { return run_.context().workspace().executor(); }
   const std::vector<Parameter>& gradients() const { return gradient_list_; }
   /// What is trained.
   std::vector<Parameter> parameters(Net& net) { return net.parameters(); }
 
   /// Assigns the gradients of a batch, of step `step` from 0. Throws Error when something is not finite.
   StepLosses compute(const Net& net, const Batch& batch, Index step) {
-    set_to_zero(gradient_list_);
+    set_to_zero(gradient_list_, executor());
     images_ = batch.images.rows();
     pixels_ = {batch.images.data(), static_cast<std::size_t>(batch.images.size())};
     run_.backbone().drop = {.rates = options_.drop, .seed = options_.seed, .step = step};

@@ -26,12 +26,13 @@ class GroupedOptimizer {
   }
 
   template <ParameterList Gradients>
-  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate) {
+  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate,
+            ExecutorRef executor = {}) {
     require_same_parameters(parameters, gradients);
     std::span rest(gradients);
     for (Group& group : groups_) {
-      group.optimizer.step(parameters.first(group.parameters), rest.first(group.parameters),
-                           learning_rate * group.rate);
+      group.optimizer.step(parameters.first(group.parameters), rest.first(group.parameters), learning_rate * group.rate,
+                           executor);
       parameters = parameters.subspan(group.parameters), rest = rest.subspan(group.parameters);
     }
   }

@@ -1,7 +1,8 @@
 /// What all optimisers share: decay masks, state and the Optimizer concept.
 ///
 /// An optimiser changes parameters by gradients, which are the parameters of another object of the same model type.
-/// Arithmetic is float32, element by element in a fixed order, so that every run gives the same bits.
+/// Arithmetic is float32, element by element in a fixed order, so that every run gives the same bits, on any number of
+/// threads: the workers of an executor share the parameters, not the elements of one.
 #pragma once
 
 #include <moevit/core/parameter.hpp>

@@ -1,6 +1,7 @@
 /// The elements of parameters as runs of neighbours in memory, for elementwise loops over raw storage.
 #pragma once
 
+#include <moevit/core/executor.hpp>
 #include <moevit/core/parameter.hpp>
 
 #include <algorithm>
@@ -62,10 +63,18 @@ void visit_runs(const BasicParameter<T>& parameter, const BasicParameter<U>& oth
   }
 }
 
+/// f(i) for each i of 0..count-1, the number of a parameter, on all workers: for work on one parameter that does not
+/// look at others.
+template <class F>
+void each_parameter_in_parallel(std::size_t count, ExecutorRef executor, F&& f) {
+  executor.run(static_cast<Index>(count), [&](Index i, Index) { f(static_cast<std::size_t>(i)); });
+}
+
 /// Sets all elements to zero: how an object that gradients are added up in begins, as norms begin with ones.
-inline void set_to_zero(std::span<const Parameter> parameters) {
-  for (const Parameter& parameter : parameters)
-    visit_runs(parameter, [](Index, float* elements, Index count) { std::fill_n(elements, count, 0.f); });
+inline void set_to_zero(std::span<const Parameter> parameters, ExecutorRef executor = {}) {
+  each_parameter_in_parallel(parameters.size(), executor, [&](std::size_t i) {
+    visit_runs(parameters[i], [](Index, float* elements, Index count) { std::fill_n(elements, count, 0.f); });
+  });
 }
 
 /// A list of parameters, of a model or a const model: std::vector or std::span.

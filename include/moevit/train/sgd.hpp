@@ -27,9 +27,10 @@ class Sgd {
   /// One step. Throws Error naming the parameter when gradients or parameters are not those of the model it was made
   /// for; then nothing has changed.
   template <ParameterList Gradients>
-  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate) {
+  void step(std::span<const Parameter> parameters, const Gradients& gradients, double learning_rate,
+            ExecutorRef executor = {}) {
     trained_.check(parameters, gradients);
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
+    each_parameter_in_parallel(parameters.size(), executor, [&](std::size_t i) {
       const Factors factors{.rate = static_cast<float>(learning_rate),
                             .momentum = static_cast<float>(options_.momentum),
                             .decay = trained_.decays(i) ? static_cast<float>(options_.weight_decay) : 0.f};
@@ -39,7 +40,7 @@ class Sgd {
         else
           update_with_momentum(count, factors, options_.nesterov, gradient, trace_[i].data() + first, values);
       });
-    }
+    });
     ++steps_;
   }
 

@@ -129,8 +129,10 @@ class Trainer {
   StepLosses learn(const Batch& batch) {
     const StepLosses losses = pass_.compute(net_, batch, progress().step);
     pass_.follow_statistics(net_);
-    const double norm = options_.clip > 0 ? clip_by_global_norm(gradients_, options_.clip) : global_norm(gradients_);
-    state_.update(gradients_, options_.schedule.at(progress().step));
+    const ExecutorRef executor = pass_.executor();
+    const double norm = options_.clip > 0 ? clip_by_global_norm(gradients_, options_.clip, executor)
+                                          : global_norm(gradients_, executor);
+    state_.update(gradients_, options_.schedule.at(progress().step), executor);
     StepSums& sums = progress().sums;
     sums.loss += losses.loss, sums.auxiliary += losses.auxiliary, sums.router += losses.router;
     sums.norm += norm, ++sums.steps;

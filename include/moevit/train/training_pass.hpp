@@ -69,6 +69,8 @@ class TrainingPass {
   TrainingPass(const TrainingPass&) = delete;
 
   GaussianNoise& noise() { return noise_; }
+  /// The threads that passes run on, for the update.
+  ExecutorRef executor() { return run_.context().workspace().executor(); }
   const std::vector<Parameter>& gradients() const { return gradient_list_; }
   /// Those of the net, and those of a teacher's routers if there is one, in the order of gradients().
   std::vector<Parameter> parameters(Net& net) {
@@ -80,7 +82,7 @@ class TrainingPass {
 
   /// Assigns the gradients of a batch, of step `step` from 0. Throws Error when something is not finite.
   StepLosses compute(const Net& net, const Batch& batch, Index step) {
-    set_to_zero(gradient_list_);
+    set_to_zero(gradient_list_, executor());
     prepare(batch, step);
     const Index images = batch.images.rows(), rows = images * members;
     const auto outputs = static_cast<std::size_t>(rows * classes);

@@ -86,9 +86,9 @@ class TrainingState {
   const std::vector<Parameter>& parameters() const { return parameters_; }
 
   /// One step of the optimiser, and of the average. `gradients`: of the parameters that are trained.
-  void update(const std::vector<Parameter>& gradients, double learning_rate) {
-    optimizer_.step(trained_, gradients, learning_rate);
-    if (average_) average_->update(trained_);
+  void update(const std::vector<Parameter>& gradients, double learning_rate, ExecutorRef executor) {
+    optimizer_.step(trained_, gradients, learning_rate, executor);
+    if (average_) average_->update(trained_, executor);
   }
 
   /// Exchanges the parameters and their average, if there is one: before an evaluation, and again after it.
