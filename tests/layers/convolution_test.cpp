@@ -116,23 +116,41 @@ TEST_CASE("Convolution with many windows is summed in parts of one size") {
   Checker<64, 8, halving, true>::gradients({1, {64, 70}});
 }
 
-TEST_CASE("Convolution gives a place the same bits in any batch, and takes an epilogue") {
+TEST_CASE("Convolution of wide windows agrees with plain loops") {
+  const auto check = []<class Layer>(Layer) {
+    for (const MapCase& maps : test::map_cases)
+      if (std::min(maps.size.height, maps.size.width) > 1) Layer::forward(maps);
+  };
+  check(Checker<288, 7, same, true>());                       // a tap is a chunk
+  check(Checker<800, 33, halving, false>());                  // three chunks are a tap
+  check(Checker<48, 9, ConvolutionWindow{8, 3, 4}, true>());  // a row of taps is a chunk
+  Checker<300, 33, same, true>::forward({1, {45, 47}});       // more places than a block
+}
+
+TEMPLATE_TEST_CASE_SIG("Convolution gives a place the same bits in any batch and any stride, and takes an epilogue", "",
+                       ((Index inputs), inputs), 8, 300) {
   constexpr MapSize size{9, 11};
   constexpr Index images = 3, places = size.places();
-  using Layer = Convolution<8, 20, same>;
+  using Layer = Convolution<inputs, 20, same>;
   Layer layer;
   test::randomise(test::collect([&](auto visit) { Layer::each_parameter(layer, "c", Role::mlp, visit); }), 1);
-  const std::vector<float> x = test::normal_values(images * places * 8, 7),
+  const std::vector<float> x = test::normal_values(images * places * inputs, 7),
                            r = test::normal_values(images * places * 20, 8);
   Workspace workspace(Layer::scratch(images, size));
   constexpr Activation relu = Activation::relu;
   std::vector<float> plain(r.size()), whole(r.size()), single(static_cast<std::size_t>(places * 20));
-  layer.forward({x.data(), images * places, 8}, size, images, {plain.data(), images * places, 20}, workspace);
-  layer.forward({x.data(), images * places, 8}, size, images, {whole.data(), images * places, 20}, workspace,
+  layer.forward({x.data(), images * places, inputs}, size, images, {plain.data(), images * places, 20}, workspace);
+  layer.forward({x.data(), images * places, inputs}, size, images, {whole.data(), images * places, 20}, workspace,
                 {.activation = &relu, .residual = r.data(), .residual_stride = 20});
   for (std::size_t i = 0; i < r.size(); ++i) CHECK(whole[i] == Approx(r[i] + std::max(plain[i], 0.f)).margin(1e-6));
   for (Index image = 0; image < images; ++image) {
-    layer.forward({x.data() + image * places * 8, places, 8}, size, 1, {single.data(), places, 20}, workspace);
+    layer.forward({x.data() + image * places * inputs, places, inputs}, size, 1, {single.data(), places, 20},
+                  workspace);
     CHECK(std::equal(single.begin(), single.end(), plain.begin() + image * places * 20));
   }
+  std::vector<float> wide(static_cast<std::size_t>(images * places * (inputs + 3)), 77.f), strided(r.size());
+  const MatrixView apart(wide.data(), images * places, inputs, inputs + 3);
+  for (Index row = 0; row < apart.rows(); ++row) std::copy_n(x.data() + row * inputs, inputs, apart.row_data(row));
+  layer.forward(apart, size, images, {strided.data(), images * places, 20}, workspace);
+  CHECK(strided == plain);
 }

@@ -18,6 +18,13 @@ struct WindowTaps {
   Index place_step = 1;
 };
 
+/// A place of the maps of a batch.
+struct MapPlace {
+  Index image = 0;
+  Index row = 0;
+  Index column = 0;
+};
+
 /// Side, stride and padding of a square window, the same for both axes.
 struct ConvolutionWindow {
   Index kernel = 1;
@@ -40,6 +47,11 @@ struct ConvolutionWindow {
     return {(size.height + 2 * padding - kernel) / stride + 1, (size.width + 2 * padding - kernel) / stride + 1};
   }
 
+  /// The place of the map where the window of a place of the result begins; it may be beside the map.
+  constexpr MapPlace corner_of(const MapPlace& result) const {
+    return {result.image, result.row * stride - padding, result.column * stride - padding};
+  }
+
   /// The taps that meet a map of `extent` places on the way to place `result` of the result.
   constexpr WindowTaps taps_at(Index result, Index extent) const {
     const Index corner = result * stride - padding, first = std::max(Index{0}, -corner);
@@ -53,13 +65,6 @@ struct ConvolutionWindow {
     const Index last = std::min(kernel - 1, padded);
     return {first, stride, last < first ? 0 : (last - first) / stride + 1, (padded - first) / stride, -1};
   }
-};
-
-/// A place of the maps of a batch.
-struct MapPlace {
-  Index image = 0;
-  Index row = 0;
-  Index column = 0;
 };
 
 /// The place that row `index` of the matrix of maps holds.

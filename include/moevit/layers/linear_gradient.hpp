@@ -77,8 +77,8 @@ struct Share {
   Index count = 1;
 };
 
-/// kernel += x^T dy, bias += column sums of dy, for a share of the kernel, on the calling thread: whatever the number of
-/// shares, all of them together give the same bits. x: rows x inputs, dy: rows x outputs.
+/// kernel += x^T dy, bias += column sums of dy, for a share of the kernel, on the calling thread: whatever the number
+/// of shares, all of them together give the same bits. x: rows x inputs, dy: rows x outputs.
 inline void add_weight_gradient(ConstMatrixView x, ConstMatrixView dy, const LinearGradient& gradient, Share share,
                                 Arena& arena) {
   const Index parts = std::min(ceil_div(share.count, gradient.panels()), gradient.inputs);

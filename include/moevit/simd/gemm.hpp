@@ -14,17 +14,21 @@
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
-/// Tiles for `rows` rows that are to be multiplied with `w`; `room` has rows * tiled_row_bytes(w.rows) bytes on a cache
-/// line. The elements are not set.
+/// Tiles for `rows` rows of which columns of that width, all or a chunk, are to be multiplied with `w`; `room` has rows
+/// * tiled_row_bytes(width) bytes on a cache line. The elements are not set.
 template <class Arch = DefaultArch>
-RowTiles empty_tiles(Index rows, const PackedView& w, std::byte* room) {
+RowTiles empty_tiles(Index rows, Index width, const PackedView& w, std::byte* room) {
   const TileKernel& kernel = kernel_of<Arch>(w);
   return {.data = room,
           .rows = rows,
-          .width = w.rows,
-          .row_bytes = tiled_row_bytes(w.rows),
+          .width = width,
+          .row_bytes = tiled_row_bytes(width),
           .most_rows = kernel.most_rows,
           .format = kernel.rows};
+}
+template <class Arch = DefaultArch>
+RowTiles empty_tiles(Index rows, const PackedView& w, std::byte* room) {
+  return empty_tiles<Arch>(rows, w.rows, w, room);
 }
 
 namespace detail {
@@ -127,7 +131,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
   assert(x.most_rows == kernel.most_rows && !(epilogue.added && (epilogue.row_scale || kernel.sums_only)));
   if constexpr (Out::is_padded) assert(y.tiles.most_rows == x.most_rows);
   if (kernel.goes_on && ceil_div(w.rows, rows_per_unit(w.format)) >= detail::chunked_from)
-    return detail::ChunkedProduct<Arch, Out>(x, w, epilogue, y).run();
+    return detail::multiply_in_chunks<Arch>(x, w, epilogue, y);
   const TileList tiles = x.tiles();
   const detail::KernelState state(kernel, tiles[tiles.count() - 1].rows);
   TileCall call;
