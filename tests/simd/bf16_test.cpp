@@ -107,6 +107,8 @@ TEST_CASE("bfloat16 dot products agree with plain loops") {
       const Operands operands{.rows = rows, .inputs = inputs, .outputs = outputs};
       CHECK(test::worst_bf16_error(operands, operands.multiply<Arch>(kernel)) <= 1.);
     });
+    const Operands long_sums{.rows = 29, .inputs = 2 * simd::detail::chunked_from + 5, .outputs = 71};
+    CHECK(test::worst_bf16_error(long_sums, long_sums.multiply<Arch>(kernel)) <= 1.);
     test::check_cuts<Arch>(kernel);
   });
 }

@@ -11,11 +11,14 @@ namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
-/// Units of a column from which chunks pay. On a core with AVX2, a product in one go took 0.8 to 1.0 of the time at 768
-/// to 2304 units, and 1.1 to 1.4 at 3072 (bench/gemm.cpp).
+/// Units of a column from which chunks pay, where there are few registers and weights are read for few rows each time.
+/// On a core with AVX2, a product in one go took 0.8 to 1.0 of the time at 768 to 2304 units, and 1.1 to 1.4 at 3072
+/// (bench/gemm.cpp); with AVX-512 it took 0.92 to 1.0 of it from 3072 to 12288.
 inline constexpr Index chunked_from = 2560;
-/// Units of a column in a chunk: those of a group take a third of an L1 cache with AVX2 and two thirds with AVX-512,
-/// and those of 112 rows of x 84 KB of the L2 cache.
+template <class Arch>
+inline constexpr bool chunks_pay = register_count<Arch> < 32;
+/// Units of a column in a chunk: those of a group take a third of an L1 cache with AVX2, and those of 112 rows of x
+/// 84 KB of the L2 cache.
 inline constexpr Index chunk_units = 192;
 /// Most rows of x and most columns whose sums wait together: 32 KB.
 inline constexpr Index chunked_rows = 128, chunked_columns = 64;
@@ -36,6 +39,7 @@ class ChunkedProduct {
         epilogue_(epilogue),
         y_(y),
         unit_rows_(rows_per_unit(w.format)),
+        line_units_(line_bytes / row_element_bytes(kernel_.rows) / unit_rows_),
         units_(ceil_div(w.rows, unit_rows_)),
         step_(std::min(kernel_.columns, w.panel)) {}
 
@@ -51,14 +55,14 @@ class ChunkedProduct {
   void multiply(const TileList& tiles, Index first, Index last, Index x_unit, Index col, UnitRange chunk, float* sums,
                 Index next_col, UnitRange next) const {
     const Index valid = std::min(step_, w_.cols - col), columns = round_up(valid, kernel_.lanes);
-    const Index base = tiles[first].first_row, lines_of_x = ceil_div(chunk.count * unit_rows_, 16);
+    const Index base = tiles[first].first_row, lines_of_x = ceil_div(chunk.count, line_units_);
     TileCall call;
     call.weights = weights_at(col, chunk.unit), call.panel = w_.panel, call.units = chunk.count, call.columns = columns;
     call.ahead = ahead_of(next_col, next, lines_of_x * (last - first));
     const Index asked = call.ahead.lines * lines_of_x * call.ahead.step;
     for (Index number = first; number < last; ++number) {
       RowTile tile = tiles[number];
-      tile.data += x_unit * unit_rows_ / 16 * tile.line_step;
+      tile.data += x_unit / line_units_ * tile.line_step;
       float* const own = sums + (tile.first_row - base) * columns;
       if (chunk.unit > 0) call.start = own;
       if (chunk.unit + chunk.count >= units_) {
@@ -87,7 +91,7 @@ class ChunkedProduct {
   const TileKernel& kernel_;
   const Epilogue& epilogue_;
   const Out& y_;
-  Index unit_rows_, units_, step_;
+  Index unit_rows_, line_units_, units_, step_;
 };
 
 /// All of x lies in tiles: for some tiles and some groups of columns one chunk follows the other, so that the sums stay

@@ -29,7 +29,9 @@ struct VnniDot {
 /// Two bfloat16 numbers times two per lane (vdpbf16ps): sums are floats, denormals are taken for zero.
 struct Bf16Dot {
   using Sum = __m512;
-  [[MOEVIT_DOT_TARGET]] static Sum start(const TileCall&, Index, Index) { return _mm512_setzero_ps(); }
+  [[MOEVIT_DOT_TARGET]] static Sum start(const TileCall& call, Index row, Index vector) {
+    return call.start ? _mm512_load_ps(call.start + row * call.columns + vector * 16) : _mm512_setzero_ps();
+  }
   [[MOEVIT_DOT_TARGET]] static Sum add(Sum sum, __m512i x, __m512i w) {
     return _mm512_dpbf16_ps(sum, (__m512bh)x, (__m512bh)w);  // a cast of its own kind: the bits stay
   }
@@ -117,7 +119,8 @@ inline constexpr TileKernel bf16_dot_kernel{.name = "bf16/avx512",
                                             .most_rows = detail::dot_rows,
                                             .columns = 32,
                                             .lanes = 16,
-                                            .multiply = &detail::multiply_any_dot_tile<detail::Bf16Dot>};
+                                            .multiply = &detail::multiply_any_dot_tile<detail::Bf16Dot>,
+                                            .goes_on = true};
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET
 

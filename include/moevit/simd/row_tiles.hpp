@@ -18,6 +18,10 @@ enum class RowFormat : unsigned char { float32, bfloat16, int8 };
 
 constexpr Index line_bytes = 64;
 
+constexpr Index row_element_bytes(RowFormat format) {
+  return format == RowFormat::float32 ? 4 : format == RowFormat::bfloat16 ? 2 : 1;
+}
+
 /// Bytes that a row of `width` elements takes in any format.
 constexpr Index tiled_row_bytes(Index width) { return round_up(std::max<Index>(width, 1) * 4, line_bytes); }
 
