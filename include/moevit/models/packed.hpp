@@ -1,6 +1,8 @@
 /// Models whose weights are stored for inference only: pack<Bf16>(net), pack<Int8>(net).
 #pragma once
 
+#include <moevit/models/fcos_decoding.hpp>
+#include <moevit/models/sliding_window.hpp>
 #include <moevit/models/vit.hpp>
 
 #include <set>
@@ -72,18 +74,33 @@ auto packed_matrices(Model& model) {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Constants that classifiers have, and dense models have not.
+template <class Net>
+struct ClassifierConstants {};
+template <class Net>
+requires requires {
+  Net::outputs_per_image;
+}
+struct ClassifierConstants<Net> {
+  static constexpr Index outputs_per_image = Net::outputs_per_image;
+};
+
+}  // namespace detail
+
 /// Says that a packed model begins without weights.
 struct Unpacked {};
 
-/// A model of type Net that can be run, saved and mapped, but not changed. Runs like a Net: context(), forward().
+/// A model of type Net that can be run, saved and mapped, but not changed. Runs like a Net: context(), forward(), and
+/// segment() or detect() where a Net has them.
 template <class Net, StoragePolicy Policy>
-class Packed {
+class Packed : public detail::ClassifierConstants<Net> {
  public:
   using NetType = Net;
   using PolicyType = Policy;
   static constexpr auto config = Net::config;
-  static constexpr MoeConfig moe = Net::moe;
-  static constexpr Index outputs_per_image = Net::outputs_per_image;
+  static constexpr auto moe = Net::moe;
 
   /// Packs the weights of a float32 model.
   explicit Packed(Net net) : net_(std::move(net)) {
@@ -105,6 +122,23 @@ class Packed {
   /// As Vit::forward, with the bits of this storage: the same for any batch size, place and number of threads.
   void forward(std::span<const float> images, std::span<float> outputs, Context& context) const {
     net_.forward(images, outputs, context);
+  }
+
+  /// Of hierarchical models: see Hierarchical, DenseModel, Segmenter and Detector.
+  Context context(ContextOptions options, MapSize largest) const { return net_.context(options, largest); }
+  void forward(std::span<const float> images, MapSize size, std::span<float> outputs, Context& context) const {
+    net_.forward(images, size, outputs, context);
+  }
+  void segment(std::span<const float> images, MapSize size, std::span<float> logits, Context& context) const {
+    net_.segment(images, size, logits, context);
+  }
+  void segment(std::span<const float> images, MapSize size, std::span<float> logits, Context& context,
+               const SlidingWindow& sliding) const {
+    net_.segment(images, size, logits, context, sliding);
+  }
+  auto detect(std::span<const float> images, MapSize size, Context& context,
+              const DetectionOptions& options = {}) const {
+    return net_.detect(images, size, context, options);
   }
 
   ModelDescription description() const { return net_.description(); }
