@@ -30,6 +30,7 @@ COMPARED = {
 }
 MODEL_PRECISIONS = tuple(COMPARED)
 DENSE_PRECISIONS = ("fp32", "bf16", "bf16 weights")
+LAYER_PRECISIONS = ("fp32", "bf16")
 
 
 def smooth_images(generator, batch, size):
@@ -155,9 +156,12 @@ CASES = (
     Case("cvt_13", (1, 8), partial(smooth_images, size=224),
          {family: [partial(hierarchical.cvt_graph, attend=attend) for attend in ways]
           for family, ways in ATTEND.items()}, to_peer=channels_first, precisions=DENSE_PRECISIONS),
-    Case("window_attention", (1, 8), map_tokens, window_graphs(hierarchical.window_attention_graph)),
-    Case("upernet_head", (1, 8), stage_maps, same(heads.upernet_graph), to_peer=heads.maps_channels_first),
-    Case("fcos_head", (1, 8), stage_maps, same(heads.fcos_graph), to_peer=heads.maps_channels_first),
+    Case("window_attention", (1, 8), map_tokens, window_graphs(hierarchical.window_attention_graph),
+         precisions=LAYER_PRECISIONS),
+    Case("upernet_head", (1, 8), stage_maps, same(heads.upernet_graph), to_peer=heads.maps_channels_first,
+         precisions=LAYER_PRECISIONS),
+    Case("fcos_head", (1, 8), stage_maps, same(heads.fcos_graph), to_peer=heads.maps_channels_first,
+         precisions=LAYER_PRECISIONS),
     # Small enough for a test of this harness; not part of a run unless it is asked for.
     Case("tiny_mobile", (2,), partial(smooth_images, size=32), model_graphs(EXPERTS, image=32, heads=2),
          to_peer=channels_first, precisions=MODEL_PRECISIONS),

@@ -4,6 +4,7 @@
 #include <moevit/core/thread_pool.hpp>
 #include <moevit/layers/window_attention.hpp>
 #include <moevit/models/fcos_head.hpp>
+#include <moevit/models/packed.hpp>
 #include <moevit/models/upernet_head.hpp>
 
 namespace moevit::bench {
@@ -27,14 +28,26 @@ struct LayerRun {
   }
 };
 
-/// `run`(layer run, input, output) of a case with that many values and multiply-adds.
-template <class Layer, class Run>
-OurCase layer_case(std::shared_ptr<LayerRun<Layer>> made_run, Index inputs, Index outputs, Index multiply_adds,
-                   Run run) {
-  OurCase made{.input_values = inputs, .output_values = outputs, .parameters = made_run->parameters};
-  made.run = [made_run, run](std::span<const float> input, std::span<float> output) { run(*made_run, input, output); };
-  const Cost cost{static_cast<double>(multiply_adds),
-                  bytes_read(made.parameters, 1.) + static_cast<double>(inputs + outputs) * sizeof(float)};
+/// Stores the matrices of a layer in bfloat16.
+void store_in_bf16(const std::vector<Parameter>& parameters) {
+  for (const Parameter& parameter : parameters)
+    for (WeightMatrix* store : parameter.stores)
+      if (is_packed_role(parameter.role) && store->storage() == Storage::float32) store->convert(Storage::bfloat16);
+}
+
+/// `run`(layer run, input, output) of a case with that many values and multiply-adds; make() makes the layer run, with
+/// the same weights each time.
+template <class Make, class Run>
+OurCase layer_case(const Request& request, Make make, Index inputs, Index outputs, Index multiply_adds, Run run) {
+  const bool is_bf16 = request.precision == "bf16";
+  if (request.precision != "fp32" && !is_bf16) refuse_precision(request);
+  const auto in_floats = make();  // whose weights go to the other engines
+  auto own = in_floats;
+  if (is_bf16) own = make(), store_in_bf16(own->parameters);
+  OurCase made{.input_values = inputs, .output_values = outputs, .parameters = in_floats->parameters};
+  made.run = [own, in_floats, run](std::span<const float> input, std::span<float> output) { run(*own, input, output); };
+  const Cost cost{static_cast<double>(multiply_adds), bytes_read(made.parameters, 1.) * (is_bf16 ? 0.5 : 1.) +
+                                                          static_cast<double>(inputs + outputs) * sizeof(float)};
   made.cost = [cost] { return cost; };
   return made;
 }
@@ -50,15 +63,17 @@ OurCase window_attention_case(const Request& request) {
   static constexpr WindowAttentionConfig config = NormedAttention::config;
   static constexpr MapSize map = sizes[0];
   const Index rows = request.batch * map.places(), values = rows * config.dim;
-  const auto made = std::make_shared<LayerRun<NormedAttention>>(
-      WindowAttention<config>::scratch(request.batch, map), request.threads, [](NormedAttention& own, auto visit) {
-        LayerNorm<config.dim>::each_parameter(own.norm, "norm", visit);
-        WindowAttention<config>::each_parameter(own.attention, "attention", visit);
-      });
+  const auto make = [&request] {
+    return std::make_shared<LayerRun<NormedAttention>>(
+        WindowAttention<config>::scratch(request.batch, map), request.threads, [](NormedAttention& own, auto visit) {
+          LayerNorm<config.dim>::each_parameter(own.norm, "norm", visit);
+          WindowAttention<config>::each_parameter(own.attention, "attention", visit);
+        });
+  };
   constexpr Index places = round_up(map.height, config.window) * round_up(map.width, config.window);
   constexpr Index work = places * (3 * config.dim * config.dim + 2 * config.window * config.window * config.dim) +
                          map.places() * config.dim * config.dim;
-  return layer_case(made, values, values, request.batch * work,
+  return layer_case(request, make, values, values, request.batch * work,
                     [rows](LayerRun<NormedAttention>& own, std::span<const float> input, std::span<float> output) {
                       std::copy(input.begin(), input.end(), output.begin());
                       own.layer.attention.forward(own.layer.norm, MatrixView(output.data(), rows, config.dim), map,
@@ -73,8 +88,10 @@ OurCase head_case(const Request& request) {
   for (std::size_t i = 0; i < sizes.size(); ++i) values += request.batch * sizes[i].places() * widths[i];
   ScratchBytes scratch = Head::scratch(request.batch, sizes);
   scratch.shared += Head::saved_bytes(request.batch, sizes, false);
-  const auto made = std::make_shared<LayerRun<Head>>(
-      scratch, request.threads, [](Head& head, auto visit) { Head::each_parameter(head, "head", visit); });
+  const auto make = [&request, scratch] {
+    return std::make_shared<LayerRun<Head>>(scratch, request.threads,
+                                            [](Head& head, auto visit) { Head::each_parameter(head, "head", visit); });
+  };
   const auto run = [images = request.batch](LayerRun<Head>& own, std::span<const float> input,
                                             std::span<float> output) {
     Arena& arena = own.workspace.shared();
@@ -87,8 +104,8 @@ OurCase head_case(const Request& request) {
     }
     own.layer.forward(maps, sizes, images, Head::take_saved(images, sizes, false, arena), output.data(), own.workspace);
   };
-  return layer_case(made, values, Head::output_values(request.batch, sizes), request.batch * Head::multiply_adds(sizes),
-                    run);
+  return layer_case(request, make, values, Head::output_values(request.batch, sizes),
+                    request.batch * Head::multiply_adds(sizes), run);
 }
 
 }  // namespace
@@ -99,7 +116,6 @@ bool make_maps(const Request& request, OurCase& made) {
   if (request.name == "upernet_head") make = head_case<UperNetHead<UperNetConfig{}, widths>>;
   if (request.name == "fcos_head") make = head_case<FcosHead<FcosConfig{}, widths, strides>>;
   if (!make) return false;
-  if (request.precision != "fp32") refuse_precision(request);
   return made = make(request), true;
 }
 
