@@ -4,6 +4,8 @@
 # here. All arms begin from scratch, as the paper's do, and see the same number of images, about 1.35 million (Fashion-MNIST:
 # 1.1). What is there is not run again, so the study can be continued anywhere. Weights and logs go to seed*/ beside it.
 #   bash examples/results/mobile/run.sh {fashion|cifar|tiny_imagenet} DATA [--threads N] [other options of ablate]
+#   TABLES="experts layers selected lambda" ABLATE=PROGRAM bash examples/results/mobile/run.sh ... --seeds 1,2,3,4
+#     the ablation tables; PROGRAM: ablate of a build with -DMOEVIT_ABLATION_MODELS=ON, which takes a few minutes more
 set -euo pipefail
 name=${1:?which data set} data=${2:?its folder}
 shift 2
@@ -15,6 +17,6 @@ case $name in
   tiny_imagenet) settings=(--images tiny-imagenet --epochs 60) ;;
   *) echo "run.sh: no data set '$name'" >&2 && exit 2 ;;
 esac
-for table in main routing; do
+for table in ${TABLES:-main routing}; do
   "$ablate" "$data" -o "examples/results/mobile/$name" "${settings[@]}" --learning-rate 3e-3 --test --table $table "$@"
 done

@@ -46,7 +46,7 @@ struct Bf16Dot {
 
 /// multiply_one_tile of tile_kernel.hpp with a dot product per unit.
 template <class Dot, int rows, int vectors>
-[[MOEVIT_DOT_TARGET]] void multiply_one_dot_tile(const TileCall& call) {
+[[MOEVIT_DOT_TARGET]] void multiply_one_dot_tile(TileCall& call) {
   constexpr Index units_of_line = line_bytes / 4;
   typename Dot::Sum sum[rows][vectors];
 #pragma GCC unroll 16
@@ -55,8 +55,10 @@ template <class Dot, int rows, int vectors>
     for (int v = 0; v < vectors; ++v) sum[r][v] = Dot::start(call, r, v);
   const std::byte *x = call.x, *weights = call.weights;
   const Index weights_step = call.panel * 4;
+  Ahead ahead = call.ahead;
   for (Index left = call.units; left > 0; left -= units_of_line, x += rows * line_bytes) {
     const std::byte* unit = x;
+    ask_ahead(ahead);
     for (Index step = std::min(units_of_line, left); step > 0; --step, unit += 4, weights += weights_step) {
       __m512i w[vectors];
 #pragma GCC unroll 4
@@ -69,6 +71,7 @@ template <class Dot, int rows, int vectors>
       }
     }
   }
+  call.ahead = ahead;
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4

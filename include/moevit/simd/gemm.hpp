@@ -105,6 +105,22 @@ RowTiles tile_rows(Index rows, const float* x, Index stride, const PackedView& w
 
 namespace detail {
 
+/// Weights of which the next columns are asked for while some are multiplied: they are hardly in the L2 cache when a
+/// model gets to them, and the first tile of each group would wait for them. Swin-T took 0.93 of the time for it with
+/// one image, a product of weights that are in the L2 cache up to 1.03.
+inline constexpr Index asked_for_from = 256 * 1024;
+/// With fewer tiles weights flow through anyhow, and asking for others is in their way.
+inline constexpr Index asked_for_tiles = 3;
+
+/// Asks for the columns from `col` on during `lines` lines of x.
+inline Ahead ahead_of(const PackedView& w, Index col, Index lines) {
+  const Index bytes = column_units(w.format, w.rows) * w.panel * 4;
+  if (col >= w.cols || bytes * w.panels() < asked_for_from) return {};
+  const Index half = ceil_div(bytes / line_bytes, Index{2});
+  const std::byte* weights = w.column_data(col);
+  return {{weights, weights + half * line_bytes}, line_bytes, ceil_div(half, lines)};
+}
+
 /// What a kernel needs of the thread during a product.
 class KernelState {
  public:
@@ -136,8 +152,13 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
   const detail::KernelState state(kernel, tiles[tiles.count() - 1].rows);
   TileCall call;
   call.panel = w.panel, call.units = ceil_div(w.rows, rows_per_unit(w.format));
-  for (Index first = 0; first < w.cols; first += std::min(kernel.columns, w.panel)) {
+  const Index step = std::min(kernel.columns, w.panel);
+  const Index lines_of_x = ceil_div(call.units, line_bytes / row_element_bytes(kernel.rows) / rows_per_unit(w.format));
+  for (Index first = 0; first < w.cols; first += step) {
     call.weights = w.column_data(first);
+    if (tiles.count() >= detail::asked_for_tiles)
+      call.ahead = detail::ahead_of(w, first + step, lines_of_x * tiles.count());
+    const Index asked = call.ahead.lines * lines_of_x * call.ahead.step;
     const Index valid = std::min({kernel.columns, w.panel, w.cols - first});
     call.columns = round_up(valid, kernel.lanes);
     const detail::ColumnGroup group{first, valid, call.columns};
@@ -150,6 +171,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
         count = call.tiles = detail::goes_straight<Out>(group, epilogue) ? tiles.alike(number) : 1;
         detail::multiply_tile_to<Arch>(*kernel.multiply, tiles[number], call, group, epilogue, y);
       }
+      for (const std::byte*& place : call.ahead.first) place += count * asked;
     }
   }
 }

@@ -138,9 +138,9 @@ MOEVIT_ALWAYS_INLINE void ask_ahead(Ahead& ahead) {
 }
 
 /// A tile of `rows` rows times vectors * Step::width columns. All sums stay in registers; the lines of x and the panel
-/// are read once, in order.
+/// are read once, in order; call.ahead moves on.
 template <class Step, int rows, int vectors>
-MOEVIT_ALWAYS_INLINE void multiply_one_tile(const TileCall& call) {
+MOEVIT_ALWAYS_INLINE void multiply_one_tile(TileCall& call) {
   constexpr Index steps_of_line = line_bytes / 4 / Step::x_units;
   typename Step::Sum sum[rows][vectors];
 #pragma GCC unroll 16
@@ -167,6 +167,7 @@ MOEVIT_ALWAYS_INLINE void multiply_one_tile(const TileCall& call) {
       weights += weights_step;
     }
   }
+  call.ahead = ahead;
   if constexpr (requires { Step::add_terms(call, sum); }) Step::add_terms(call, sum);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
