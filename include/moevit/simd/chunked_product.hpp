@@ -58,8 +58,8 @@ class ChunkedProduct {
     const Index base = tiles[first].first_row, lines_of_x = ceil_div(chunk.count, line_units_);
     TileCall call;
     call.weights = weights_at(col, chunk.unit), call.panel = w_.panel, call.units = chunk.count, call.columns = columns;
-    call.ahead = ahead_of(next_col, next, lines_of_x * (last - first));
-    const Index asked = call.ahead.lines * lines_of_x * call.ahead.step;
+    if (next.count > 0)
+      call.ahead = Ahead::over(weights_at(next_col, next.unit), next.count * w_.panel * 4, lines_of_x * (last - first));
     for (Index number = first; number < last; ++number) {
       RowTile tile = tiles[number];
       tile.data += x_unit / line_units_ * tile.line_step;
@@ -72,20 +72,12 @@ class ChunkedProduct {
         call.out = own, call.out_stride = columns;
         kernel_.multiply(call);
       }
-      for (const std::byte*& place : call.ahead.first) place += asked;
+      call.ahead.skip(lines_of_x);
     }
   }
 
  private:
   const std::byte* weights_at(Index col, Index unit) const { return w_.column_data(col) + unit * w_.panel * 4; }
-
-  /// Asks for a chunk, spread evenly over so many lines of x.
-  Ahead ahead_of(Index col, UnitRange chunk, Index lines_of_x) const {
-    if (chunk.count == 0) return {};
-    const Index step = w_.panel * 4, half = ceil_div(chunk.count, Index{2});
-    const std::byte* weights = weights_at(col, chunk.unit);
-    return {{weights, weights + half * step}, step, ceil_div(half, lines_of_x)};
-  }
 
   const PackedView& w_;
   const TileKernel& kernel_;

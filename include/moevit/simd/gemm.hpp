@@ -116,9 +116,7 @@ inline constexpr Index asked_for_tiles = 3;
 inline Ahead ahead_of(const PackedView& w, Index col, Index lines) {
   const Index bytes = column_units(w.format, w.rows) * w.panel * 4;
   if (col >= w.cols || bytes * w.panels() < asked_for_from) return {};
-  const Index half = ceil_div(bytes / line_bytes, Index{2});
-  const std::byte* weights = w.column_data(col);
-  return {{weights, weights + half * line_bytes}, line_bytes, ceil_div(half, lines)};
+  return Ahead::over(w.column_data(col), bytes, lines);
 }
 
 /// What a kernel needs of the thread during a product.
@@ -158,7 +156,6 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
     call.weights = w.column_data(first);
     if (tiles.count() >= detail::asked_for_tiles)
       call.ahead = detail::ahead_of(w, first + step, lines_of_x * tiles.count());
-    const Index asked = call.ahead.lines * lines_of_x * call.ahead.step;
     const Index valid = std::min({kernel.columns, w.panel, w.cols - first});
     call.columns = round_up(valid, kernel.lanes);
     const detail::ColumnGroup group{first, valid, call.columns};
@@ -171,7 +168,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
         count = call.tiles = detail::goes_straight<Out>(group, epilogue) ? tiles.alike(number) : 1;
         detail::multiply_tile_to<Arch>(*kernel.multiply, tiles[number], call, group, epilogue, y);
       }
-      for (const std::byte*& place : call.ahead.first) place += count * asked;
+      call.ahead.skip(count * lines_of_x);
     }
   }
 }

@@ -14,6 +14,16 @@ struct Ahead {
   const std::byte* first[2] = {nullptr, nullptr};
   Index step = 0;
   Index lines = 0;  ///< for each line of x; 0: nothing is asked for
+
+  /// `bytes` bytes from `memory` on, spread evenly over so many lines of x.
+  static Ahead over(const std::byte* memory, Index bytes, Index lines_of_x) {
+    const Index half = ceil_div(bytes / line_bytes, Index{2});
+    return {{memory, memory + half * line_bytes}, line_bytes, ceil_div(half, lines_of_x)};
+  }
+  /// What is left behind so many lines of x.
+  void skip(Index lines_of_x) {
+    for (const std::byte*& place : first) place += lines_of_x * lines * step;
+  }
 };
 
 /// One tile of a product, or several of one height. With a kernel whose sums are floats, out = row_scale * (x W + bias)
