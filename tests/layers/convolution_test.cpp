@@ -1,4 +1,5 @@
 #include "layers/map_test.hpp"
+#include "simd/reduced.hpp"
 
 #include <moevit/layers/convolution.hpp>
 
@@ -125,6 +126,46 @@ TEST_CASE("Convolution of wide windows agrees with plain loops") {
   check(Checker<800, 33, halving, false>());                  // three chunks are a tap
   check(Checker<48, 9, ConvolutionWindow{8, 3, 4}, true>());  // a row of taps is a chunk
   Checker<300, 33, same, true>::forward({1, {45, 47}});       // more places than a block
+}
+
+namespace {
+
+/// y of a wide convolution with these channels; `storage` of a kernel whose values are rounded to bfloat16.
+template <Index inputs>
+std::vector<float> wide_results(Storage storage) {
+  constexpr MapSize size{5, 7};
+  using Layer = Convolution<inputs, 9, same>;
+  Layer layer;
+  const auto parameters = test::collect([&](auto visit) { Layer::each_parameter(layer, "c", Role::head, visit); });
+  test::randomise(parameters, 1);
+  parameters[0].assign(test::rounded_to_bf16(parameters[0].values()));
+  parameters[0].stores.at(0)->convert(storage);
+  const std::vector<float> x = test::normal_values(size.places() * inputs, 7);
+  std::vector<float> y(static_cast<std::size_t>(size.places() * 9));
+  Workspace workspace(Layer::scratch(1, size));
+  layer.forward({x.data(), size.places(), inputs}, size, 1, {y.data(), size.places(), 9}, workspace);
+  return y;
+}
+
+template <Index inputs>
+void check_reduced() {
+  CAPTURE(inputs);
+  const std::vector<float> floats = wide_results<inputs>(Storage::float32);
+  CHECK(wide_results<inputs>(Storage::bfloat16_weights) == floats);
+  for (const Storage storage : {Storage::bfloat16, Storage::int8}) {
+    const std::vector<float> found = wide_results<inputs>(storage);
+    CHECK(reference::relative_error({found.data(), 1, std::ssize(found)},
+                                    reference::Matrix({floats.data(), 1, std::ssize(floats)})) < 0.02);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Convolution of wide windows in reduced precision") {
+  check_reduced<288>();
+  check_reduced<772>();  // three chunks of a tap, the last of another width
+  check_reduced<771>();  // a tap begins in the middle of a unit
+  check_reduced<770>();
 }
 
 TEMPLATE_TEST_CASE_SIG("Convolution gives a place the same bits in any batch and any stride, and takes an epilogue", "",

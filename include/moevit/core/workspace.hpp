@@ -51,7 +51,8 @@ class Workspace {
     });
   }
 
-  /// f(first row, rows, arena) over blocks of at most `most` rows of nearly equal height, as many for each worker.
+  /// f(first row, rows, arena) over blocks of at most `most` rows of nearly equal height; where rows
+  /// suffice, their number is a multiple of that of the workers.
   template <class F>
   void parallel_rows(Index rows, Index most, F&& f) {
     const Index blocks = std::min(ceil_div(ceil_div(rows, most), workers()) * workers(), rows);

@@ -60,13 +60,9 @@ class MapBlockBase {
   /// Rows of one image in the stream.
   static constexpr Index tokens(MapSize map) { return map.places() + AttentionType::class_tokens; }
 
-  /// Scratch of attend() for `images` maps.
-  static constexpr ScratchBytes attention_scratch(Index images, MapSize map) {
-    return AttentionType::scratch(std::min(images, images_at_once(map)), map);
-  }
   void attend(MatrixView stream, const MapBatch& batch, Workspace& workspace) const {
-    each_part(batch, images_at_once(batch.map), [&](Index first, Index count, const MapBatch&) {
-      attention_.forward(norm1_, stream.rows_of(first, count), batch.map, nullptr, workspace, batch.block);
+    each_part(batch, images_at_once(batch.map, workspace), [&](Index first, Index count, const MapBatch& part) {
+      attend_part(stream.rows_of(first, count), part, workspace);
     });
   }
   const AttentionType& attention() const { return attention_; }
@@ -95,12 +91,15 @@ class MapBlockBase {
   }
 
  protected:
-  /// Images that inference takes through a block at a time: about four megabytes of stream, queries, keys, values and
-  /// outputs, so that they stay in the cache from one step to the next, and at least 512 rows, that weights serve many.
-  /// With 8 images Swin-T took 0.9 of the time for it.
-  static constexpr Index images_at_once(MapSize map) {
-    constexpr Index floats = 1024 * 1024 / (5 * dim), rows = std::max(floats, Index{512});
-    return std::max(rows / std::max<Index>(tokens(map), 1), Index{1});
+  /// Images that inference takes through a block at a time: for each worker about four megabytes of stream, queries,
+  /// keys, values and outputs, so that they stay in its caches from one step to the next, and about 512 rows, that
+  /// weights serve many. In bfloat16 Swin-T took 0.9 of the time for it with 8 images on one core.
+  static Index images_at_once(MapSize map, const Workspace& workspace) {
+    constexpr Index rows = std::max(Index{1024 * 1024} / (5 * dim), Index{512});
+    return std::max(rows * workspace.workers() / std::max<Index>(tokens(map), 1), Index{1});
+  }
+  void attend_part(MatrixView stream, const MapBatch& part, Workspace& workspace) const {
+    attention_.forward(norm1_, stream, part.map, nullptr, workspace, part.block);
   }
 
   /// The gradient of a branch behind its mask, in `room` (see BlockMasks); without a mask that is d_stream itself.
@@ -147,13 +146,15 @@ class DenseMapBlock : public MapBlockBase<AttentionType> {
   using Base::tokens;
 
   static constexpr ScratchBytes scratch(Index images, MapSize map) {
-    return one_after_the_other(Base::attention_scratch(images, map),
+    return one_after_the_other(AttentionType::scratch(images, map),
                                {0, dense_mlp_worker_bytes<MlpType>(images * tokens(map))});
   }
   void forward(MatrixView stream, const MapBatch& batch, Workspace& workspace) const {
-    Base::each_part(batch, Base::images_at_once(batch.map), [&](Index first, Index count, const MapBatch& part) {
-      this->attend(stream.rows_of(first, count), part, workspace);
-      add_mlp(mlp_, this->norm2(), epsilon, nullptr, stream.rows_of(first, count), workspace);
+    const Index most = Base::images_at_once(batch.map, workspace);
+    Base::each_part(batch, most, [&](Index first, Index count, const MapBatch& part) {
+      const MatrixView own = stream.rows_of(first, count);
+      this->attend_part(own, part, workspace);
+      add_mlp(mlp_, this->norm2(), epsilon, nullptr, own, workspace);
     });
   }
 

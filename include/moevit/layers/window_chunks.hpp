@@ -28,7 +28,8 @@ class WindowChunks {
   static constexpr Index width = is_row ? window.kernel * inputs : round_up(ceil_div(inputs, parts), Index{16});
   /// Whether windows are wide enough for chunks to pay (3 x 3 x 256 are not: 0.97 of the speed), and all kinds of
   /// weights can be cut there.
-  static constexpr bool are_useful = window.kernel > 1 && window.taps() * inputs >= 2560 && width % 4 == 0;
+  static constexpr bool are_useful = window.kernel > 1 && window.taps() * inputs >= 2560 &&
+                                     (is_row ? width : inputs) % 4 == 0;
 
   /// f(chunk) for all chunks, in the order of the kernel's rows.
   template <class F>

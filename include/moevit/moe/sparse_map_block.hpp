@@ -24,7 +24,7 @@ class SparseMapBlock : public MapBlockBase<AttentionType> {
   static constexpr ScratchBytes scratch(const RoutingOptions& options, Index images, MapSize map) {
     ScratchBytes sparse = Sparse::scratch(options, images, tokens(map));
     sparse.shared += arena_bytes<float>(images * tokens(map) * dim);  // the normalised tokens
-    return one_after_the_other(sparse, Base::attention_scratch(images, map));
+    return one_after_the_other(sparse, AttentionType::scratch(images, map));
   }
   void forward(MatrixView stream, const MapBatch& batch, int number, Context& context) const {
     Workspace& workspace = context.workspace();

@@ -13,10 +13,9 @@ namespace detail {
 
 /// Units of a column from which chunks pay, where there are few registers and weights are read for few rows each time.
 /// On a core with AVX2, a product in one go took 0.8 to 1.0 of the time at 768 to 2304 units, and 1.1 to 1.4 at 3072
-/// (bench/gemm.cpp); with AVX-512 it took 0.92 to 1.0 of it from 3072 to 12288.
+/// (bench/gemm.cpp); with AVX-512, whose tiles are more than twice as high, 0.92 to 1.0 of it from 3072 to 12288.
 inline constexpr Index chunked_from = 2560;
-template <class Arch>
-inline constexpr bool chunks_pay = register_count<Arch> < 32;
+inline bool chunks_pay(const TileKernel& kernel) { return kernel.goes_on && kernel.most_rows <= 8; }
 /// Units of a column in a chunk: those of a group take a third of an L1 cache with AVX2, and those of 112 rows of x
 /// 84 KB of the L2 cache.
 inline constexpr Index chunk_units = 192;
@@ -132,7 +131,7 @@ void gemm_chunk(const RowTiles& x, Index first, const PackedView& w, float* sums
                 const Out& y) {
   if (x.rows == 0 || w.cols == 0) return;
   const detail::ChunkedProduct<Arch, Out> product(w, epilogue, y);
-  assert(product.kernel().goes_on && first % product.unit_rows() == 0);
+  assert(product.kernel().goes_on && (x.width % 4 == 0 || first + x.width == w.rows));
   const TileList tiles = x.tiles();
   const detail::UnitRange chunk{first / product.unit_rows(), ceil_div(x.width, product.unit_rows())};
   const Index end = chunk.unit + chunk.count;

@@ -144,7 +144,7 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
   const TileKernel& kernel = kernel_of<Arch>(w);
   assert(x.most_rows == kernel.most_rows && !(epilogue.added && (epilogue.row_scale || kernel.sums_only)));
   if constexpr (Out::is_padded) assert(y.tiles.most_rows == x.most_rows);
-  if (detail::chunks_pay<Arch> && kernel.goes_on && ceil_div(w.rows, rows_per_unit(w.format)) >= detail::chunked_from)
+  if (detail::chunks_pay(kernel) && ceil_div(w.rows, rows_per_unit(w.format)) >= detail::chunked_from)
     return detail::multiply_in_chunks<Arch>(x, w, epilogue, y);
   const TileList tiles = x.tiles();
   const detail::KernelState state(kernel, tiles[tiles.count() - 1].rows);

@@ -119,7 +119,7 @@ class SummedProduct {
     const Index step = next.panel * 4, first = number * lines * lines_of_x;
     if (first >= next.rows) return {};
     const auto from = [&](const float* data) { return reinterpret_cast<const std::byte*>(data) + first * step; };
-    return {{from(next.a), from(next.b)}, step, lines};
+    return {{from(next.a), from(next.b)}, step, lines, next.rows - first};
   }
 
   template <class Out>

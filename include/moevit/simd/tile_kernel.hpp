@@ -14,15 +14,18 @@ struct Ahead {
   const std::byte* first[2] = {nullptr, nullptr};
   Index step = 0;
   Index lines = 0;  ///< for each line of x; 0: nothing is asked for
+  Index left = 0;   ///< lines to ask for, from each of the addresses
 
   /// `bytes` bytes from `memory` on, spread evenly over so many lines of x.
   static Ahead over(const std::byte* memory, Index bytes, Index lines_of_x) {
     const Index half = ceil_div(bytes / line_bytes, Index{2});
-    return {{memory, memory + half * line_bytes}, line_bytes, ceil_div(half, lines_of_x)};
+    return {{memory, memory + half * line_bytes}, line_bytes, ceil_div(half, lines_of_x), half};
   }
   /// What is left behind so many lines of x.
   void skip(Index lines_of_x) {
-    for (const std::byte*& place : first) place += lines_of_x * lines * step;
+    const Index asked = std::min(lines_of_x * lines, left);
+    for (const std::byte*& place : first) place += asked * step;
+    left -= asked;
   }
 };
 
@@ -140,11 +143,13 @@ struct FloatStep {
 
 /// Asks for the next lines.
 MOEVIT_ALWAYS_INLINE void ask_ahead(Ahead& ahead) {
-  for (Index line = 0; line < ahead.lines; ++line)
+  const Index lines = std::min(ahead.lines, ahead.left);
+  for (Index line = 0; line < lines; ++line)
     for (const std::byte*& next : ahead.first) {
       __builtin_prefetch(next, 0, 2);
       next += ahead.step;
     }
+  ahead.left -= lines;
 }
 
 /// A tile of `rows` rows times vectors * Step::width columns. All sums stay in registers; the lines of x and the panel

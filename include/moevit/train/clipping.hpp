@@ -40,8 +40,9 @@ double global_norm(const Gradients& gradients, ExecutorRef executor = {}) {
     detail::check_trainable(gradients[i]);
     visit_runs(gradients[i],
                [&](Index, const float* values, Index count) { squares[i] += detail::sum_of_squares(values, count); });
-    if (!std::isfinite(squares[i])) fail("gradient of ", gradients[i].name, ": expected finite values, found others");
   });
+  for (std::size_t i = 0; i < squares.size(); ++i)
+    if (!std::isfinite(squares[i])) fail("gradient of ", gradients[i].name, ": expected finite values, found others");
   return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.));
 }
 
