@@ -28,13 +28,6 @@ struct LayerRun {
   }
 };
 
-/// Stores the matrices of a layer in bfloat16.
-void store_in_bf16(const std::vector<Parameter>& parameters) {
-  for (const Parameter& parameter : parameters)
-    for (WeightMatrix* store : parameter.stores)
-      if (is_packed_role(parameter.role) && store->storage() == Storage::float32) store->convert(Storage::bfloat16);
-}
-
 /// `run`(layer run, input, output) of a case with that many values and multiply-adds; make() makes the layer run, with
 /// the same weights each time.
 template <class Make, class Run>
@@ -43,8 +36,12 @@ OurCase layer_case(const Request& request, Make make, Index inputs, Index output
   if (request.precision != "fp32" && !is_bf16) refuse_precision(request);
   const auto in_floats = make();  // whose weights go to the other engines
   auto own = in_floats;
-  if (is_bf16) own = make(), store_in_bf16(own->parameters);
+  if (is_bf16) {
+    own = make();
+    for (const auto& matrix : detail::matrices_to_pack(own->parameters)) matrix.store->convert(Bf16::of(matrix.role));
+  }
   OurCase made{.input_values = inputs, .output_values = outputs, .parameters = in_floats->parameters};
+  // in_floats has what made.parameters points to.
   made.run = [own, in_floats, run](std::span<const float> input, std::span<float> output) { run(*own, input, output); };
   const Cost cost{static_cast<double>(multiply_adds), bytes_read(made.parameters, 1.) * (is_bf16 ? 0.5 : 1.) +
                                                           static_cast<double>(inputs + outputs) * sizeof(float)};

@@ -99,7 +99,7 @@ class ThreadPool {
     template <class Choose>
     Index take(Choose choose) {
       for (std::uint64_t old = range_.load(std::memory_order_relaxed);;) {
-        auto first = static_cast<Index>(old >> bits), last = static_cast<Index>(old & 0xffff'ffff);
+        auto first = static_cast<Index>(old >> bits), last = static_cast<Index>(old & most_tasks);
         if (first == last) return none;
         const Index task = choose(first, last);
         if (range_.compare_exchange_weak(old, word(first, last), std::memory_order_relaxed)) return task;
@@ -107,6 +107,11 @@ class ThreadPool {
     }
     std::atomic<std::uint64_t> range_ = 0;
   };
+  struct Failure {
+    Index task = TaskShare::none;
+    std::exception_ptr exception;
+  };
+
   TaskShare& share_of(Index worker) { return shares_[static_cast<std::size_t>(worker)]; }
 
   /// The next task for a worker, or TaskShare::none.
@@ -188,10 +193,6 @@ class ThreadPool {
   FloatEnvironment environment_;
   bool stop_ = false;
   std::vector<std::thread> threads_;
-  struct Failure {
-    Index task = TaskShare::none;
-    std::exception_ptr exception;
-  };
   std::vector<Failure> failures_;  // of each worker
   std::atomic<bool> failed_ = false;
   std::atomic<bool> running_ = false;

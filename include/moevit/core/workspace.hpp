@@ -38,6 +38,7 @@ class Workspace {
   Arena& shared() { return shared_; }
   const Arena& shared() const { return shared_; }
   const std::vector<Arena>& worker_arenas() const { return workers_; }
+  /// For tasks that need no scratch.
   ExecutorRef executor() const { return executor_; }
   Index workers() const { return executor_.workers(); }
 
@@ -51,8 +52,8 @@ class Workspace {
     });
   }
 
-  /// f(first row, rows, arena) over blocks of at most `most` rows of nearly equal height; where rows
-  /// suffice, their number is a multiple of that of the workers.
+  /// f(first row, rows, arena) over blocks of at most `most` rows of nearly equal height; where rows suffice, their
+  /// number is a multiple of that of the workers.
   template <class F>
   void parallel_rows(Index rows, Index most, F&& f) {
     const Index blocks = std::min(ceil_div(ceil_div(rows, most), workers()) * workers(), rows);

@@ -19,9 +19,9 @@ struct WindowChunk {
 template <Index inputs, ConvolutionWindow window>
 class WindowChunks {
   static constexpr Index most = 384;
-  static constexpr bool is_row =
-      window.kernel * inputs <= most;                     // a chunk is a whole row of the window, or within a tap
-  static constexpr Index parts = ceil_div(inputs, most);  // of a tap
+  // A chunk is a whole row of the window, or one of `parts` parts of a tap.
+  static constexpr bool is_row = window.kernel * inputs <= most;
+  static constexpr Index parts = ceil_div(inputs, most);
 
  public:
   /// Floats of the widest chunk.

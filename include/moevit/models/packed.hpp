@@ -58,10 +58,9 @@ struct PackedMatrix {
   std::size_t parameter;  ///< number of the first parameter whose elements it has
 };
 
-/// Every matrix of a model that a policy is for, once; parameters may share one.
-template <class Model>
-auto packed_matrices(Model& model) {
-  const auto parameters = model.parameters();
+/// Every matrix of some parameters that a policy is for, once; parameters may share one.
+template <class List>
+auto matrices_to_pack(const List& parameters) {
   using Store = typename std::remove_cvref_t<decltype(parameters.front().stores)>::value_type;
   std::vector<PackedMatrix<Store>> list;
   std::set<Store> seen;
@@ -71,18 +70,17 @@ auto packed_matrices(Model& model) {
         list.push_back({store, parameters[i].role, i});
   return list;
 }
-
-}  // namespace detail
-
-namespace detail {
+/// The same for all parameters of a model.
+template <class Model>
+auto packed_matrices(Model& model) {
+  return matrices_to_pack(model.parameters());
+}
 
 /// Constants that classifiers have, and dense models have not.
 template <class Net>
 struct ClassifierConstants {};
 template <class Net>
-requires requires {
-  Net::outputs_per_image;
-}
+requires requires { Net::outputs_per_image; }
 struct ClassifierConstants<Net> {
   static constexpr Index outputs_per_image = Net::outputs_per_image;
 };

@@ -38,7 +38,6 @@ class ChunkedProduct {
         epilogue_(epilogue),
         y_(y),
         unit_rows_(rows_per_unit(w.format)),
-        line_units_(line_bytes / row_element_bytes(kernel_.rows) / unit_rows_),
         units_(ceil_div(w.rows, unit_rows_)),
         step_(std::min(kernel_.columns, w.panel)) {}
 
@@ -54,14 +53,14 @@ class ChunkedProduct {
   void multiply(const TileList& tiles, Index first, Index last, Index x_unit, Index col, UnitRange chunk, float* sums,
                 Index next_col, UnitRange next) const {
     const Index valid = std::min(step_, w_.cols - col), columns = round_up(valid, kernel_.lanes);
-    const Index base = tiles[first].first_row, lines_of_x = ceil_div(chunk.count, line_units_);
+    const Index base = tiles[first].first_row, lines_of_x = ceil_div(chunk.count, kernel_.units_of_line());
     TileCall call;
     call.weights = weights_at(col, chunk.unit), call.panel = w_.panel, call.units = chunk.count, call.columns = columns;
     if (next.count > 0)
       call.ahead = Ahead::over(weights_at(next_col, next.unit), next.count * w_.panel * 4, lines_of_x * (last - first));
     for (Index number = first; number < last; ++number) {
       RowTile tile = tiles[number];
-      tile.data += x_unit / line_units_ * tile.line_step;
+      tile.data += x_unit / kernel_.units_of_line() * tile.line_step;
       float* const own = sums + (tile.first_row - base) * columns;
       if (chunk.unit > 0) call.start = own;
       if (chunk.unit + chunk.count >= units_) {
@@ -82,7 +81,7 @@ class ChunkedProduct {
   const TileKernel& kernel_;
   const Epilogue& epilogue_;
   const Out& y_;
-  Index unit_rows_, line_units_, units_, step_;
+  Index unit_rows_, units_, step_;
 };
 
 /// All of x lies in tiles: for some tiles and some groups of columns one chunk follows the other, so that the sums stay

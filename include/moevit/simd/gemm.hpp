@@ -144,14 +144,15 @@ void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, cons
   const TileKernel& kernel = kernel_of<Arch>(w);
   assert(x.most_rows == kernel.most_rows && !(epilogue.added && (epilogue.row_scale || kernel.sums_only)));
   if constexpr (Out::is_padded) assert(y.tiles.most_rows == x.most_rows);
-  if (detail::chunks_pay(kernel) && ceil_div(w.rows, rows_per_unit(w.format)) >= detail::chunked_from)
+  const Index units = ceil_div(w.rows, rows_per_unit(w.format));
+  if (detail::chunks_pay(kernel) && units >= detail::chunked_from)
     return detail::multiply_in_chunks<Arch>(x, w, epilogue, y);
   const TileList tiles = x.tiles();
   const detail::KernelState state(kernel, tiles[tiles.count() - 1].rows);
   TileCall call;
-  call.panel = w.panel, call.units = ceil_div(w.rows, rows_per_unit(w.format));
+  call.panel = w.panel, call.units = units;
   const Index step = std::min(kernel.columns, w.panel);
-  const Index lines_of_x = ceil_div(call.units, line_bytes / row_element_bytes(kernel.rows) / rows_per_unit(w.format));
+  const Index lines_of_x = ceil_div(units, kernel.units_of_line());
   for (Index first = 0; first < w.cols; first += step) {
     call.weights = w.column_data(first);
     if (tiles.count() >= detail::asked_for_tiles)

@@ -18,6 +18,7 @@ enum class RowFormat : unsigned char { float32, bfloat16, int8 };
 
 constexpr Index line_bytes = 64;
 
+/// Bytes of an element of tiled rows.
 constexpr Index row_element_bytes(RowFormat format) {
   return format == RowFormat::float32 ? 4 : format == RowFormat::bfloat16 ? 2 : 1;
 }

@@ -78,6 +78,9 @@ struct TileKernel {
   bool sums_only = false;
   /// int8: the sums are those of element - 128, so the offsets of the weights are not to be added.
   bool subtracts_offset = false;
+
+  /// Units of a column of weights that meet one line of x.
+  constexpr Index units_of_line() const { return line_bytes / row_element_bytes(rows) / rows_per_unit(weights); }
 };
 
 namespace detail {
