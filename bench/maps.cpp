@@ -144,13 +144,14 @@ void add_windows() {
   constexpr auto at = static_cast<std::size_t>(stage);
   constexpr WindowAttentionConfig config{
       .dim = swin_widths[at], .heads = swin_widths[at] / 32, .window = 7, .shift = stage < 3 ? 3 : 0};
+  using Run = Windows<config>;
   for (const Index count : {1, 8})
     for (const Index block : {0, 1}) {
       if (block == 1 && config.shift == 0) continue;
       std::string name = std::string("maps/window_attention_D").append(std::to_string(config.dim));
       name.append(block ? "_shifted" : "").append("/B").append(std::to_string(count));
       add(name, [count, block] {
-        const auto run = std::make_shared<Windows<config>>(count, block, swin_maps(224)[at]);
+        const auto run = std::make_shared<Run>(count, block, swin_maps(224)[at]);
         return Case{[run](Index input) { return run->run(input); }, [run](Index input) { run->check(input); }};
       });
     }

@@ -20,10 +20,10 @@ std::string write(const std::filesystem::path& path, const std::string& text) {
 
 TEST_CASE("adaptive_summary gives means over models and gains within each") {
   const TemporaryFolder folder;
-  const std::string first = write(folder / "1.jsonl", line("position", 90, "null") + line("position", 50) +
-                                                          line("max-gate", 53) + line("sum", 50));
-  const std::string second = write(folder / "2.jsonl", line("position", 92, "null") + line("position", 60) +
-                                                           line("max-gate", 65) + line("sum", 60));
+  const std::string first = write(
+      folder / "1.jsonl", line("position", 90, "null") + line("position", 50) + line("max-gate", 53) + line("sum", 50));
+  const std::string second = write(
+      folder / "2.jsonl", line("position", 92, "null") + line("position", 60) + line("max-gate", 65) + line("sum", 60));
   const std::string charts = (folder / "charts.svg").string();
   const ProgramResult result = run_program(MOEVIT_ADAPTIVE_SUMMARY_PROGRAM, {first, second, "--charts", charts});
   INFO(result.errors);

@@ -1,4 +1,5 @@
 // classify: what it prints for good and bad images, weights and options.
+#include "archive.hpp"
 #include "examples/run_program.hpp"
 
 #include <moevit/io/weights.hpp>
@@ -192,4 +193,11 @@ TEST_CASE("classify finds 9005 and 9278 of the 10,000 test images of Fashion-MNI
   CHECK(correct(fashion_mobile_vmoe(), {}) == 9278);
   CHECK(correct(fashion_vmoe(), {"--capacity", "0.1", "--group", "8"}) == 8803);
   CHECK(correct(fashion_vmoe(), {"--capacity", "0.1", "--group", "8", "--priority", "max-gate"}) == 8942);
+}
+
+TEST_CASE("classify finds 8070 of the 10,000 test images of CIFAR-10", "[large]") {
+  const auto images = unpacked("cifar10-jpeg.tar.gz");
+  if (!images) return;
+  const json result = classified({"-w", cifar_mobile_vmoe(), "--split", "test", "--summary", images->path().string()});
+  CHECK(result["top1_correct"].get<int>() == 8070);
 }

@@ -53,6 +53,7 @@ inline std::string fashion_vmoe() { return std::string(MOEVIT_WEIGHTS_DIR) + "/f
 inline std::string fashion_mobile_vmoe() {
   return std::string(MOEVIT_WEIGHTS_DIR) + "/fashion_mobile_vmoe.safetensors";
 }
+inline std::string cifar_mobile_vmoe() { return std::string(MOEVIT_WEIGHTS_DIR) + "/cifar_mobile_vmoe.safetensors"; }
 
 /// The folder of Fashion-MNIST that Debian's dataset-fashion-mnist installs. Absent: skips (see skip) and
 /// returns nothing.

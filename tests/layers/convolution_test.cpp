@@ -117,6 +117,19 @@ TEST_CASE("Convolution with many windows is summed in parts of one size") {
   Checker<64, 8, halving, true>::gradients({1, {64, 70}});
 }
 
+TEST_CASE("Convolution of many channels by filtering cells agrees with plain loops") {
+  const auto check = []<class Layer>(Layer) {
+    for (const MapSize size : {MapSize{10, 10}, MapSize{9, 13}, MapSize{101, 1}, MapSize{1, 100}})
+      for (const Index images : {0, 1, 3}) Layer::forward({images, size});
+  };
+  check(Checker<32, 32, same, true>());
+  check(Checker<64, 96, same, false>());
+  check(Checker<32, 64, ConvolutionWindow{3, 1, 2}, true>());
+  Checker<32, 32, ConvolutionWindow{3, 1, 0}, true>::forward({2, {13, 14}});
+  Checker<320, 32, same, true>::forward({1, {21, 25}});  // windows that are cut into chunks where a map is small
+  Checker<32, 32, same, true>::gradients({1, {10, 11}});
+}
+
 TEST_CASE("Convolution of wide windows agrees with plain loops") {
   const auto check = []<class Layer>(Layer) {
     for (const MapCase& maps : test::map_cases)
@@ -130,30 +143,29 @@ TEST_CASE("Convolution of wide windows agrees with plain loops") {
 
 namespace {
 
-/// y of a wide convolution with these channels; `storage` of a kernel whose values are rounded to bfloat16.
-template <Index inputs>
-std::vector<float> wide_results(Storage storage) {
-  constexpr MapSize size{5, 7};
-  using Layer = Convolution<inputs, 9, same>;
+/// y of a convolution with these channels; `storage` of a kernel whose values are rounded to bfloat16.
+template <Index inputs, Index outputs, MapSize size>
+std::vector<float> stored_results(Storage storage) {
+  using Layer = Convolution<inputs, outputs, same>;
   Layer layer;
   const auto parameters = test::collect([&](auto visit) { Layer::each_parameter(layer, "c", Role::head, visit); });
   test::randomise(parameters, 1);
   parameters[0].assign(test::rounded_to_bf16(parameters[0].values()));
   parameters[0].stores.at(0)->convert(storage);
   const std::vector<float> x = test::normal_values(size.places() * inputs, 7);
-  std::vector<float> y(static_cast<std::size_t>(size.places() * 9));
+  std::vector<float> y(static_cast<std::size_t>(size.places() * outputs));
   Workspace workspace(Layer::scratch(1, size));
-  layer.forward({x.data(), size.places(), inputs}, size, 1, {y.data(), size.places(), 9}, workspace);
+  layer.forward({x.data(), size.places(), inputs}, size, 1, {y.data(), size.places(), outputs}, workspace);
   return y;
 }
 
-template <Index inputs>
+template <Index inputs, Index outputs = 9, MapSize size = MapSize{5, 7}>
 void check_reduced() {
-  CAPTURE(inputs);
-  const std::vector<float> floats = wide_results<inputs>(Storage::float32);
-  CHECK(wide_results<inputs>(Storage::bfloat16_weights) == floats);
+  CAPTURE(inputs, outputs);
+  const std::vector<float> floats = stored_results<inputs, outputs, size>(Storage::float32);
+  CHECK(stored_results<inputs, outputs, size>(Storage::bfloat16_weights) == floats);
   for (const Storage storage : {Storage::bfloat16, Storage::int8}) {
-    const std::vector<float> found = wide_results<inputs>(storage);
+    const std::vector<float> found = stored_results<inputs, outputs, size>(storage);
     CHECK(reference::relative_error({found.data(), 1, std::ssize(found)},
                                     reference::Matrix({floats.data(), 1, std::ssize(floats)})) < 0.02);
   }
@@ -161,7 +173,8 @@ void check_reduced() {
 
 }  // namespace
 
-TEST_CASE("Convolution of wide windows in reduced precision") {
+TEST_CASE("Convolution of wide windows and of many channels in reduced precision") {
+  check_reduced<64, 96, MapSize{10, 11}>();
   check_reduced<288>();
   check_reduced<772>();  // three chunks of a tap, the last of another width
   check_reduced<771>();  // a tap begins in the middle of a unit
@@ -169,29 +182,29 @@ TEST_CASE("Convolution of wide windows in reduced precision") {
 }
 
 TEMPLATE_TEST_CASE_SIG("Convolution gives a place the same bits in any batch and any stride, and takes an epilogue", "",
-                       ((Index inputs), inputs), 8, 300) {
-  constexpr MapSize size{9, 11};
+                       ((Index inputs, Index outputs), inputs, outputs), (8, 20), (300, 20), (64, 32)) {
+  constexpr MapSize size{11, 13};
   constexpr Index images = 3, places = size.places();
-  using Layer = Convolution<inputs, 20, same>;
+  using Layer = Convolution<inputs, outputs, same>;
   Layer layer;
   test::randomise(test::collect([&](auto visit) { Layer::each_parameter(layer, "c", Role::mlp, visit); }), 1);
   const std::vector<float> x = test::normal_values(images * places * inputs, 7),
-                           r = test::normal_values(images * places * 20, 8);
+                           r = test::normal_values(images * places * outputs, 8);
   Workspace workspace(Layer::scratch(images, size));
   constexpr Activation relu = Activation::relu;
-  std::vector<float> plain(r.size()), whole(r.size()), single(static_cast<std::size_t>(places * 20));
-  layer.forward({x.data(), images * places, inputs}, size, images, {plain.data(), images * places, 20}, workspace);
-  layer.forward({x.data(), images * places, inputs}, size, images, {whole.data(), images * places, 20}, workspace,
-                {.activation = &relu, .residual = r.data(), .residual_stride = 20});
+  std::vector<float> plain(r.size()), whole(r.size()), single(static_cast<std::size_t>(places * outputs));
+  layer.forward({x.data(), images * places, inputs}, size, images, {plain.data(), images * places, outputs}, workspace);
+  layer.forward({x.data(), images * places, inputs}, size, images, {whole.data(), images * places, outputs}, workspace,
+                {.activation = &relu, .residual = r.data(), .residual_stride = outputs});
   for (std::size_t i = 0; i < r.size(); ++i) CHECK(whole[i] == Approx(r[i] + std::max(plain[i], 0.f)).margin(1e-6));
   for (Index image = 0; image < images; ++image) {
-    layer.forward({x.data() + image * places * inputs, places, inputs}, size, 1, {single.data(), places, 20},
+    layer.forward({x.data() + image * places * inputs, places, inputs}, size, 1, {single.data(), places, outputs},
                   workspace);
-    CHECK(std::equal(single.begin(), single.end(), plain.begin() + image * places * 20));
+    CHECK(std::equal(single.begin(), single.end(), plain.begin() + image * places * outputs));
   }
   std::vector<float> wide(static_cast<std::size_t>(images * places * (inputs + 3)), 77.f), strided(r.size());
   const MatrixView apart(wide.data(), images * places, inputs, inputs + 3);
   for (Index row = 0; row < apart.rows(); ++row) std::copy_n(x.data() + row * inputs, inputs, apart.row_data(row));
-  layer.forward(apart, size, images, {strided.data(), images * places, 20}, workspace);
+  layer.forward(apart, size, images, {strided.data(), images * places, outputs}, workspace);
   CHECK(strided == plain);
 }

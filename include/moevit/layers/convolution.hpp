@@ -3,6 +3,7 @@
 
 #include <moevit/layers/convolution_gradient.hpp>
 #include <moevit/layers/window_chunks.hpp>
+#include <moevit/layers/winograd.hpp>
 
 namespace moevit {
 
@@ -32,6 +33,7 @@ class Convolution {
   using Product = Linear<values, outputs, has_bias>;
   using Gradient = ConvolutionGradient<inputs, outputs, window>;
   using Chunks = WindowChunks<inputs, window>;
+  using Filtering = Winograd<inputs, outputs, window>;
 
  public:
   static constexpr Index block_rows = convolution_block_rows(values, outputs);
@@ -45,13 +47,17 @@ class Convolution {
     const Index rows = images * result_size(size).places(), block = largest_block(rows, block_rows);
     Index bytes = arena_bytes<float>(values) + Product::scratch_bytes(block);
     if (Chunks::are_useful) bytes = std::max(bytes, chunked_bytes(largest_block(rows, chunked_rows)));
-    return {0, bytes};
+    if (!Filtering::is_useful_for(result_size(size))) return {0, bytes};
+    return one_after_the_other({0, bytes}, Filtering::scratch(images, result_size(size)));
   }
 
   /// y = epilogue(x * W + b) with x: (images * places) x inputs and y: (images * places of the result) x outputs; what
   /// the epilogue has per row belongs to the rows of y, its own bias is replaced. Its residual may be y.
   void forward(ConstMatrixView x, MapSize size, Index images, MatrixView y, Workspace& workspace,
                const simd::Epilogue& epilogue = {}) const {
+    if constexpr (Filtering::is_possible)
+      if (Filtering::is_useful_for(result_size(size)) && Filtering::takes(product_.kernel()))
+        return forward_filtered(x, size, images, y, workspace, epilogue);
     if constexpr (Chunks::are_useful)
       if (simd::goes_on(product_.kernel())) return forward_in_chunks(x, size, images, y, workspace, epilogue);
     const MapSize result = result_size(size);
@@ -101,6 +107,12 @@ class Convolution {
     if (epilogue.row_scale) epilogue.row_scale += first;
     if (epilogue.added) epilogue.added += first * epilogue.added_stride;
     return epilogue;
+  }
+
+  void forward_filtered(ConstMatrixView x, MapSize size, Index images, MatrixView y, Workspace& workspace,
+                        simd::Epilogue epilogue) const {
+    epilogue.bias = product_.bias();
+    Filtering::forward(product_.kernel(), x, size, images, y, result_size(size), epilogue, workspace);
   }
 
   void forward_in_chunks(ConstMatrixView x, MapSize size, Index images, MatrixView y, Workspace& workspace,

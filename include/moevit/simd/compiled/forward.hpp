@@ -40,6 +40,17 @@ void fill_tiles(const RowTiles& tiles, RowOf row_of) {
   chosen_kernels().fill_tiles(tiles, row_of);
 }
 inline void convert_in_place(const RowTiles& tiles) { chosen_kernels().convert_in_place(tiles); }
+inline void put_winograd_weights(const PackedView& w, Index panel, const WinogradWeights& target) {
+  chosen_kernels().put_winograd_weights(w, panel, target);
+}
+template <DefaultSet Arch = DefaultArch, class PlacesOf>
+void fill_winograd_tiles(const RowTiles& first, Index step, PlacesOf places_of) {
+  chosen_kernels().fill_winograd_tiles(first, step, places_of);
+}
+inline void put_winograd_results(const float* sums, Index step, Index outputs, const WinogradCell& cell,
+                                 const Epilogue& epilogue, const RowsOut& y, float* room) {
+  chosen_kernels().put_winograd_results(sums, step, outputs, cell, epilogue, y, room);
+}
 inline void attention_head(const AttentionHead& head, float* scratch, float* out, Index out_stride) {
   chosen_kernels().attention_head(head, scratch, out, out_stride);
 }

@@ -5,6 +5,7 @@
 #include <moevit/core/index.hpp>
 #include <moevit/simd/instruction_set.hpp>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -21,6 +22,8 @@ struct RowsOut;
 struct TileKernel;
 struct TilesOut;
 struct TransposedOut;
+struct WinogradCell;
+struct WinogradWeights;
 enum class WeightFormat : unsigned char;
 
 /// A reference to something callable, as two pointers: what a table of functions can take instead of a template.
@@ -45,6 +48,8 @@ class CallableRef<Result(Arguments...)> {
 
 using RowRef = CallableRef<float*(Index)>;
 using ConstRowRef = CallableRef<const float*(Index)>;
+/// To the channels of the 4 x 4 places of a row.
+using PlacesRef = CallableRef<const std::array<const float*, 16>*(Index)>;
 using FloatRef = CallableRef<float(Index)>;
 /// (row, rank, column, value)
 using VisitChoiceRef = CallableRef<void(Index, Index, std::int32_t, float)>;
@@ -58,6 +63,10 @@ struct KernelTable {
   void (*gemm_to_tiles)(const RowTiles&, const PackedView&, const Epilogue&, const TilesOut&);
   void (*fill_tiles)(const RowTiles&, ConstRowRef);
   void (*convert_in_place)(const RowTiles&);
+  void (*put_winograd_weights)(const PackedView&, Index, const WinogradWeights&);
+  void (*fill_winograd_tiles)(const RowTiles&, Index, PlacesRef);
+  void (*put_winograd_results)(const float*, Index, Index, const WinogradCell&, const Epilogue&, const RowsOut&,
+                               float*);
   void (*attention_head)(const AttentionHead&, float*, float*, Index);
   const TileKernel& (*choose_kernel)(WeightFormat, const CpuFeatures*, const KernelOptions*);  ///< null: as by default
   void (*layer_norm_row)(const float*, Index, const float*, const float*, float, float*);

@@ -14,6 +14,7 @@
 #include <moevit/simd/softmax_rows.hpp>
 #include <moevit/simd/top_k.hpp>
 #include <moevit/simd/transposed_product.hpp>
+#include <moevit/simd/winograd.hpp>
 
 #define MOEVIT_TEXT_OF(name) #name
 #define MOEVIT_TEXT(name) MOEVIT_TEXT_OF(name)
@@ -35,6 +36,9 @@ constexpr KernelTable table{
     .gemm_to_tiles = &gemm<DefaultArch, TilesOut>,
     .fill_tiles = &fill_tiles<DefaultArch, ConstRowRef>,
     .convert_in_place = &convert_in_place<DefaultArch>,
+    .put_winograd_weights = &put_winograd_weights<DefaultArch>,
+    .fill_winograd_tiles = &fill_winograd_tiles<DefaultArch, PlacesRef>,
+    .put_winograd_results = &put_winograd_results<DefaultArch>,
     .attention_head = &attention_head<DefaultArch>,
     .choose_kernel = &choose,
     .layer_norm_row = &layer_norm_row<DefaultArch>,
