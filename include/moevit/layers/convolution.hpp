@@ -105,7 +105,6 @@ class Convolution {
   static simd::Epilogue of_rows_from(Index first, simd::Epilogue epilogue) {
     if (epilogue.residual) epilogue.residual += first * epilogue.residual_stride;
     if (epilogue.row_scale) epilogue.row_scale += first;
-    if (epilogue.added) epilogue.added += first * epilogue.added_stride;
     return epilogue;
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/layers/linear.hpp>
+#include <moevit/simd/few_columns.hpp>
 #include <moevit/simd/row_gradients.hpp>
 #include <moevit/simd/rows.hpp>
 #include <moevit/simd/summed_gemm.hpp>
@@ -18,24 +19,27 @@ class KernelResidual {
 
  public:
   /// Bytes of scratch of multiply() for `rows` rows.
-  static constexpr Index scratch_bytes(Index rows) { return tiles_bytes(rows, rank) + arena_bytes<float>(rows * 32); }
+  static constexpr Index scratch_bytes(Index rows) {
+    return arena_bytes<float>(rank * padded_inputs) + arena_bytes<float>(rows * rank);
+  }
 
   /// y = epilogue(x (core + left right)), as x core + (x left) right: per row rank * (inputs + outputs) multiply-adds
-  /// more than the core takes. A panel at a time, so that the second term never leaves the L1 cache.
+  /// more than the core takes. The second term joins the sums of the first in registers.
   template <class Out>
   void multiply(const simd::RowTiles& x, const simd::PackedView& core, const simd::Epilogue& epilogue, const Out& y,
                 Arena& arena) const {
     const Arena::Scope scope(arena);
-    const simd::PackedView left = left_.kernel(), right = right_.kernel();
-    const simd::RowTiles narrow = take_tiles(x.rows, right, arena);
-    float* room = arena.take<float>(x.rows * 32);
-    simd::gemm(x, left, {}, simd::TilesOut{narrow});
-    for (Index panel = 0; panel < core.panels(); ++panel) {
-      simd::gemm(narrow, panel_of(right, panel), {}, simd::RowsOut{room, right.panel});
-      simd::Epilogue own = epilogue.from_column(panel * core.panel);
-      own.added = room, own.added_stride = right.panel;
-      simd::gemm(x, panel_of(core, panel), own, y.from_column(panel * core.panel));
-    }
+    const simd::PackedView left = left_.kernel();
+    float* const columns = arena.take<float>(rank * padded_inputs);
+    for (Index r = 0; r < rank; r += left.panel)
+      simd::transpose(left.floats() + r * inputs, left.panel, std::min(left.panel, rank - r), inputs,
+                      columns + r * padded_inputs, padded_inputs);
+    for (Index r = 0; r < rank; ++r) std::fill_n(columns + r * padded_inputs + inputs, padded_inputs - inputs, 0.f);
+    float* const narrow = arena.take<float>(x.rows * rank);
+    simd::multiply_columns(x, columns, rank, narrow);
+    simd::Epilogue own = epilogue;
+    own.factors = {rank, narrow, right_.kernel().floats()};
+    simd::gemm(x, core, own, y);
   }
 
   /// target += residual, target in panels.
@@ -77,17 +81,13 @@ class KernelResidual {
   }
 
  private:
+  static constexpr Index padded_inputs = round_up(inputs, simd::line_bytes / 4);
+
   static Index place_in(const simd::PackedView& view, Index row, Index col) {
     return (col / view.panel * view.rows + row) * view.panel + col % view.panel;
   }
   static float left_at(const simd::PackedView& view, Index row, Index col) {
     return view.floats()[place_in(view, row, col)];
-  }
-  /// One panel as a matrix of its own.
-  static simd::PackedView panel_of(simd::PackedView view, Index panel) {
-    view.data = view.panel_data(panel);
-    view.cols = std::min(view.panel, view.cols - panel * view.panel);
-    return view;
   }
 
   Linear<inputs, rank, false> left_;

@@ -6,8 +6,15 @@
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
-/// y = residual + scale * activation(row_scale * (x W + bias) + added). Null pointers leave a step out. Vectors over
-/// columns are padded to whole panels.
+/// A product of two factors of a low rank.
+struct LowRank {
+  Index rank = 0;
+  const float* left = nullptr;   ///< rows of x times rank
+  const float* right = nullptr;  ///< rank x columns of W, in panels as wide as those of W
+};
+
+/// y = residual + scale * activation(row_scale * (x W + left right + bias)). Null pointers leave a step out. Vectors
+/// over columns are padded to whole panels.
 struct Epilogue {
   const float* row_scale = nullptr;  ///< one per row of x
   const float* bias = nullptr;
@@ -15,14 +22,14 @@ struct Epilogue {
   const float* scale = nullptr;
   const float* residual = nullptr;  ///< rows x cols; may be y itself
   Index residual_stride = 0;
-  const float* added = nullptr;  ///< rows x cols, not with row_scale, and for float weights only
-  Index added_stride = 0;
+  LowRank factors = {};  ///< only with kernels of float rows
 
   /// For a product of the columns from `first` on, a multiple of a panel.
   Epilogue from_column(Index first) const {
     Epilogue result = *this;
-    for (const float** vector : {&result.bias, &result.scale, &result.residual, &result.added})
+    for (const float** vector : {&result.bias, &result.scale, &result.residual})
       if (*vector) *vector += first;
+    result.factors.right += first * factors.rank;
     return result;
   }
 };

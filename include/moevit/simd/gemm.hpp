@@ -142,7 +142,7 @@ template <class Arch = DefaultArch, class Out>
 void gemm(const RowTiles& x, const PackedView& w, const Epilogue& epilogue, const Out& y) {
   if (x.rows == 0 || w.cols == 0) return;
   const TileKernel& kernel = kernel_of<Arch>(w);
-  assert(x.most_rows == kernel.most_rows && !(epilogue.added && (epilogue.row_scale || kernel.sums_only)));
+  assert(x.most_rows == kernel.most_rows && (epilogue.factors.rank == 0 || kernel.rows == RowFormat::float32));
   if constexpr (Out::is_padded) assert(y.tiles.most_rows == x.most_rows);
   const Index units = ceil_div(w.rows, rows_per_unit(w.format));
   if (detail::chunks_pay(kernel) && units >= detail::chunked_from)

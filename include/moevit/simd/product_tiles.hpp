@@ -23,7 +23,7 @@ struct ColumnGroup {
 template <class Out>
 bool goes_straight(const ColumnGroup& group, const Epilogue& epilogue) {
   return (Out::is_padded || group.valid == group.columns) && !epilogue.activation && !epilogue.scale &&
-         !epilogue.added && !(epilogue.row_scale && epilogue.residual);
+         !(epilogue.row_scale && epilogue.residual);
 }
 
 /// call.tiles tiles of one height, the first of which is `tile`, by multiply(TileCall): straight to y, or else one by
@@ -35,6 +35,10 @@ void multiply_tile_to(Multiply&& multiply, const RowTile& tile, TileCall call, c
   assert(call.tiles == 1 || goes_straight<Out>(group, epilogue));
   call.x = tile.data, call.x_line = tile.line_step, call.rows = tile.rows;
   if (epilogue.bias) call.bias = epilogue.bias + group.first;
+  if (const LowRank& factors = epilogue.factors; factors.rank > 0) {
+    call.rank = factors.rank, call.left = factors.left + first_row * factors.rank;
+    call.right = factors.right + group.first / call.panel * factors.rank * call.panel + group.first % call.panel;
+  }
   if (goes_straight<Out>(group, epilogue)) {
     const RowWriter target = y.writer(first_row, call.rows, group.first);
     call.out = target.data, call.out_stride = target.step, call.out_line = y.line(call.rows);
@@ -47,9 +51,6 @@ void multiply_tile_to(Multiply&& multiply, const RowTile& tile, TileCall call, c
   }
   alignas(cache_line_bytes) float sums[16 * 32];
   call.out = sums, call.out_stride = group.columns;
-  if (epilogue.added)
-    call.residual = epilogue.added + first_row * epilogue.added_stride + group.first,
-    call.residual_stride = epilogue.added_stride;
   multiply(call);
   finish_tile<Arch>(sums, {first_row, tile.rows, group.first, group.valid, group.columns}, epilogue, y);
 }

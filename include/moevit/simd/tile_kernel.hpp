@@ -29,9 +29,9 @@ struct Ahead {
   }
 };
 
-/// One tile of a product, or several of one height. With a kernel whose sums are floats, out = row_scale * (x W + bias)
-/// + residual, on the way from registers to memory, so that they cost no pass of their own. At most one of row_scale
-/// and residual is given. Null pointers leave a term out.
+/// One tile of a product, or several of one height. With a kernel whose sums are floats, out = row_scale * (x W + left
+/// right + bias) + residual, on the way from registers to memory, so that they cost no pass of their own. At most one
+/// of row_scale and residual is given. Null pointers leave a term out.
 struct TileCall {
   const std::byte* x = nullptr;  ///< a tile of `rows` rows
   Index x_line = 0;              ///< bytes from a line of a row to its next one
@@ -39,9 +39,12 @@ struct TileCall {
   const std::byte* weights =
       nullptr;  ///< the first unit of the first column; the next row of units is `panel` units on
   Index panel = 0;
-  Index units = 0;              ///< of a column
-  Index columns = 0;            ///< a multiple of the kernel's lanes, at most its columns
-  const float* bias = nullptr;  ///< of the first column
+  Index units = 0;               ///< of a column
+  Index columns = 0;             ///< a multiple of the kernel's lanes, at most its columns
+  Index rank = 0;                ///< columns of left, rows of right
+  const float* left = nullptr;   ///< of the first row, `rank` floats from row to row
+  const float* right = nullptr;  ///< of the first column, `panel` floats from row to row
+  const float* bias = nullptr;   ///< of the first column
   const float* residual = nullptr;
   Index residual_stride = 0;
   const float* row_scale = nullptr;  ///< of the first row
@@ -92,9 +95,9 @@ inline constexpr int tile_rows = register_count<Arch> == 32 ? 14 : 6;
 /// Registers side by side in a tile.
 inline constexpr int tile_vectors = 2;
 
-/// The call's bias, scale and residual for the sums of a tile. These come after the products: sums that began with a
-/// residual would be rounded to its size at every step. Inlined all the way: clang 14 left a call, which the sums were
-/// kept in memory for, and products took 2.7 times as long.
+/// The call's factors, bias, scale and residual for the sums of a tile. These come after the products: sums that began
+/// with a residual would be rounded to its size at every step. Inlined all the way: clang 14 left a call, which the
+/// sums were kept in memory for, and products took 2.7 times as long.
 template <class Arch, int rows, int vectors>
 MOEVIT_ALWAYS_INLINE void add_terms_of_call(const TileCall& call, Batch<Arch> (&sum)[rows][vectors]) {
   using B = Batch<Arch>;
@@ -104,6 +107,10 @@ MOEVIT_ALWAYS_INLINE void add_terms_of_call(const TileCall& call, Batch<Arch> (&
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; ++v) change(sum[r][v], r, v * lanes<Arch>);
   };
+  for (Index k = 0; k < call.rank; ++k)
+    each_sum([&](B& s, Index row, Index col) {
+      s = fma<Arch>(B(call.left[row * call.rank + k]), B::load_unaligned(call.right + k * call.panel + col), s);
+    });
   if (call.bias) each_sum([&](B& s, Index, Index col) { s += B::load_unaligned(call.bias + col); });
   if (call.row_scale) each_sum([&](B& s, Index row, Index) { s = rounded<Arch>(s * B(call.row_scale[row])); });
   if (call.residual)
@@ -197,6 +204,7 @@ MOEVIT_ALWAYS_INLINE void multiply_one_tile(TileCall& call) {
 /// From a tile of a call to its next one.
 inline void go_to_next_tile(TileCall& call) {
   call.x += call.x_step, call.out += call.out_step;
+  call.left += call.rows * call.rank;
   if (call.residual) call.residual += call.rows * call.residual_stride;
   if (call.row_scale) call.row_scale += call.rows;
 }

@@ -183,7 +183,7 @@ struct WinogradCell {
 };
 
 /// y = epilogue(A^T m A) for the places of a cell, with m: 16 rows of `outputs` sums, `step` floats apart. `room` has 4
-/// * outputs floats. The epilogue has no added term.
+/// * outputs floats. The epilogue has no factors.
 template <class Arch = DefaultArch>
 void put_winograd_results(const float* sums, Index step, Index outputs, const WinogradCell& cell,
                           const Epilogue& epilogue, const RowsOut& y, float* room) {

@@ -40,6 +40,9 @@ void fill_tiles(const RowTiles& tiles, RowOf row_of) {
   chosen_kernels().fill_tiles(tiles, row_of);
 }
 inline void convert_in_place(const RowTiles& tiles) { chosen_kernels().convert_in_place(tiles); }
+inline void multiply_columns(const RowTiles& x, const float* columns, Index count, float* y) {
+  chosen_kernels().multiply_columns(x, columns, count, y);
+}
 inline void put_winograd_weights(const PackedView& w, Index panel, const WinogradWeights& target) {
   chosen_kernels().put_winograd_weights(w, panel, target);
 }

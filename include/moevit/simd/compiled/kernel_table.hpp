@@ -63,6 +63,7 @@ struct KernelTable {
   void (*gemm_to_tiles)(const RowTiles&, const PackedView&, const Epilogue&, const TilesOut&);
   void (*fill_tiles)(const RowTiles&, ConstRowRef);
   void (*convert_in_place)(const RowTiles&);
+  void (*multiply_columns)(const RowTiles&, const float*, Index, float*);
   void (*put_winograd_weights)(const PackedView&, Index, const WinogradWeights&);
   void (*fill_winograd_tiles)(const RowTiles&, Index, PlacesRef);
   void (*put_winograd_results)(const float*, Index, Index, const WinogradCell&, const Epilogue&, const RowsOut&,

@@ -7,6 +7,7 @@
 #include <moevit/simd/attention.hpp>
 #include <moevit/simd/choose_kernel.hpp>
 #include <moevit/simd/compiled/kernel_table.hpp>
+#include <moevit/simd/few_columns.hpp>
 #include <moevit/simd/int8_widening.hpp>
 #include <moevit/simd/layer_norm.hpp>
 #include <moevit/simd/row_gradients.hpp>
@@ -36,6 +37,7 @@ constexpr KernelTable table{
     .gemm_to_tiles = &gemm<DefaultArch, TilesOut>,
     .fill_tiles = &fill_tiles<DefaultArch, ConstRowRef>,
     .convert_in_place = &convert_in_place<DefaultArch>,
+    .multiply_columns = &multiply_columns<DefaultArch>,
     .put_winograd_weights = &put_winograd_weights<DefaultArch>,
     .fill_winograd_tiles = &fill_winograd_tiles<DefaultArch, PlacesRef>,
     .put_winograd_results = &put_winograd_results<DefaultArch>,
