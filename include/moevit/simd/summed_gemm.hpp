@@ -115,11 +115,13 @@ class SummedProduct {
   }
   /// What tile `number` asks for of the chunk behind its own, which has `rows` rows.
   Ahead ahead_of(const SummedChunk& next, Index rows, Index number) const {
-    const Index lines_of_x = ceil_div(rows, 16), lines = ceil_div(next.rows, lines_of_x * tiles_.count());
-    const Index step = next.panel * 4, first = number * lines * lines_of_x;
-    if (first >= next.rows) return {};
+    const bool is_whole = next.columns == next.panel;  // rows of the panel follow each other
+    const Index step = is_whole ? line_bytes : next.panel * 4, all = next.rows * (is_whole ? next.panel * 4 / step : 1);
+    const Index lines_of_x = ceil_div(rows, 16), lines = ceil_div(all, lines_of_x * tiles_.count());
+    const Index first = number * lines * lines_of_x;
+    if (first >= all) return {};
     const auto from = [&](const float* data) { return reinterpret_cast<const std::byte*>(data) + first * step; };
-    return {{from(next.a), from(next.b)}, step, lines, next.rows - first};
+    return {{from(next.a), from(next.b)}, step, lines, all - first};
   }
 
   template <class Out>
