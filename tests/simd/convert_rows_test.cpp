@@ -4,6 +4,8 @@
 #include <moevit/simd/cpu_features.hpp>
 #include <moevit/simd/dot_avx512.hpp>
 
+#include <iostream>
+
 using namespace moevit;
 
 namespace {
@@ -118,6 +120,26 @@ TEST_CASE("rows become bfloat16 and int8 lines, from rows as in place") {
       for (const Index rows : {1, 2, 13}) check_formats<Arch>(rows, width);
   });
 }
+
+#if defined(__x86_64__)
+TEST_CASE("AVX512_BF16 converts rows as the others do, with zeros for denormals") {
+  if (!simd::cpu_features().avx512_bf16) {
+    std::cout << "skipped: this machine has no AVX512_BF16\n";
+    return;
+  }
+  for (const Index width : {1, 31, 32, 33, 64, 200}) {
+    constexpr Index rows = 13;
+    std::vector<float> x = difficult_rows(rows, width);
+    AlignedBuffer<std::byte> room(rows * simd::tiled_row_bytes(width));
+    simd::RowTiles tiles = tiles_in(room, simd::RowFormat::bfloat16, rows, width);
+    tiles.put_row = simd::bf16_dot_kernel.put_row;
+    simd::fill_tiles(tiles, [&](Index row) { return x.data() + row * width; });
+    for (float& value : x)
+      if (std::abs(value) < std::numeric_limits<float>::min()) value = std::copysign(0.f, value);
+    check_bf16(tiles, x);
+  }
+}
+#endif
 
 TEST_CASE("a hidden layer that a product wrote as floats is the left operand of the next product") {
   test::for_each_architecture([]<class Arch>(Arch) {

@@ -5,7 +5,6 @@
 #include <moevit/core/tensor.hpp>
 #include <moevit/core/workspace.hpp>
 #include <moevit/layers/weight_matrix.hpp>
-#include <moevit/simd/gemm.hpp>
 #include <moevit/simd/winograd.hpp>
 
 namespace moevit {

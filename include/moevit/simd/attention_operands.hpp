@@ -29,9 +29,10 @@ template <class Arch>
 PackedView pack_transposed_bf16(const float* source, Index stride, Index width, Index tokens, const TileKernel& kernel,
                                 float* target, float* room) {
   const Index units = column_units(WeightFormat::bfloat16, width);
+  const PutRow put_row = put_bf16_row_of<Arch>(kernel.put_row);
   for (Index token = 0; token < tokens; ++token)
-    put_bf16_row<Arch>({.data = reinterpret_cast<const std::byte*>(source + token * stride)}, width,
-                       reinterpret_cast<std::byte*>(room + token * units), line_bytes);
+    put_row({.data = reinterpret_cast<const std::byte*>(source + token * stride)}, width,
+            reinterpret_cast<std::byte*>(room + token * units), line_bytes);
   pack_transposed(room, units, units, tokens, target);
   return bf16_view(target, width, tokens, kernel);
 }

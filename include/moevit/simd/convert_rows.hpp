@@ -15,18 +15,6 @@
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
-/// A row of floats in lines of 16, `step` bytes apart: a row of a tile, or 16 consecutive floats each.
-struct FloatLines {
-  const std::byte* data = nullptr;
-  Index step = line_bytes;
-
-  const float* line(Index index) const { return reinterpret_cast<const float*>(data + index * step); }
-  /// Copies `count` floats from line `first` on.
-  void copy(Index first, Index count, float* target) const {
-    for (; count > 0; ++first, count -= 16, target += 16) std::copy_n(line(first), std::min<Index>(count, 16), target);
-  }
-};
-
 namespace detail {
 
 #if defined(__AVX512F__)
@@ -188,11 +176,17 @@ float put_int8_row(FloatLines source, Index width, std::byte* target, Index step
 
 namespace detail {
 
+/// What writes rows of bfloat16 numbers for a kernel whose own function for it, or null, is `own`.
+template <class Arch>
+PutRow put_bf16_row_of(PutRow own) {
+  return own ? own : &put_bf16_row<Arch>;
+}
+
 /// Writes row `row` of a tile in the tiles' format, which is not float32.
 template <class Arch>
 void put_reduced_row(FloatLines source, const RowTiles& tiles, const RowTile& tile, Index row) {
   if (tiles.format == RowFormat::bfloat16)
-    return put_bf16_row<Arch>(source, tiles.width, tile.row_data(row), tile.line_step);
+    return put_bf16_row_of<Arch>(tiles.put_row)(source, tiles.width, tile.row_data(row), tile.line_step);
   const float scale = put_int8_row<Arch>(source, tiles.width, tile.row_data(row), tile.line_step);
   std::memcpy(tile.row_scale(row), &scale, sizeof scale);
 }

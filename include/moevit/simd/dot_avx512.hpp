@@ -44,6 +44,22 @@ struct Bf16Dot {
   }
 };
 
+/// Twice 16 floats to a line of bfloat16 numbers.
+[[MOEVIT_DOT_TARGET]] inline void convert_bf16_line(const float* lower, const float* upper, std::byte* line) {
+  _mm512_storeu_si512(line, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(upper), _mm512_loadu_ps(lower)));
+}
+
+/// put_bf16_row() with the machine's own conversion, which takes denormals for zero.
+[[MOEVIT_DOT_TARGET]] inline void convert_bf16_row(FloatLines source, Index width, std::byte* target, Index step) {
+  const Index whole = width / 32, rest = width % 32;
+  for (Index line = 0; line < whole; ++line, target += step)
+    convert_bf16_line(source.line(2 * line), source.line(2 * line + 1), target);
+  if (rest == 0) return;
+  alignas(64) float last[32] = {};
+  source.copy(2 * whole, rest, last);
+  convert_bf16_line(last, last + 16, target);
+}
+
 /// multiply_one_tile of tile_kernel.hpp with a dot product per unit.
 template <class Dot, int rows, int vectors>
 [[MOEVIT_DOT_TARGET]] void multiply_one_dot_tile(TileCall& call) {
@@ -123,6 +139,7 @@ inline constexpr TileKernel bf16_dot_kernel{.name = "bf16/avx512",
                                             .columns = 32,
                                             .lanes = 16,
                                             .multiply = &detail::multiply_any_dot_tile<detail::Bf16Dot>,
+                                            .put_row = &detail::convert_bf16_row,
                                             .goes_on = true};
 
 }  // namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET

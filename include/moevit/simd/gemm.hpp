@@ -24,7 +24,8 @@ RowTiles empty_tiles(Index rows, Index width, const PackedView& w, std::byte* ro
           .width = width,
           .row_bytes = tiled_row_bytes(width),
           .most_rows = kernel.most_rows,
-          .format = kernel.rows};
+          .format = kernel.rows,
+          .put_row = kernel.put_row};
 }
 template <class Arch = DefaultArch>
 RowTiles empty_tiles(Index rows, const PackedView& w, std::byte* room) {

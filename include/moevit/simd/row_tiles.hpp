@@ -26,6 +26,21 @@ constexpr Index row_element_bytes(RowFormat format) {
 /// Bytes that a row of `width` elements takes in any format.
 constexpr Index tiled_row_bytes(Index width) { return round_up(std::max<Index>(width, 1) * 4, line_bytes); }
 
+/// A row of floats in lines of 16, `step` bytes apart: a row of a tile, or 16 consecutive floats each.
+struct FloatLines {
+  const std::byte* data = nullptr;
+  Index step = line_bytes;
+
+  const float* line(Index index) const { return reinterpret_cast<const float*>(data + index * step); }
+  /// Copies `count` floats from line `first` on.
+  void copy(Index first, Index count, float* target) const {
+    for (; count > 0; ++first, count -= 16, target += 16) std::copy_n(line(first), std::min<Index>(count, 16), target);
+  }
+};
+
+/// Writes a row of `width` floats in another format, in lines `step` bytes apart.
+using PutRow = void (*)(FloatLines source, Index width, std::byte* target, Index step);
+
 /// Some consecutive rows of RowTiles.
 struct RowTile {
   std::byte* data = nullptr;
@@ -86,7 +101,8 @@ struct RowTiles {
   Index row_bytes = 0;  ///< at least what the lines of a row take
   Index most_rows = 1;
   RowFormat format = RowFormat::float32;
-  Index line_step = 0;  ///< one tall tile: bytes from a line of a row to its next one; 0: one tile after the other
+  Index line_step = 0;       ///< one tall tile: bytes from a line of a row to its next one; 0: one tile after the other
+  PutRow put_row = nullptr;  ///< see TileKernel
 
   TileList tiles() const { return {data, rows, row_bytes, most_rows, line_step}; }
 };

@@ -75,6 +75,9 @@ struct TileKernel {
   /// after the last one; or null.
   void (*begin)(Index most_rows) = nullptr;
   void (*end)() = nullptr;
+  /// bfloat16 rows: how the machine converts floats to them by itself, as put_bf16_row() but that denormals become
+  /// zeros, which the kernel takes them for anyhow. Null: put_bf16_row().
+  PutRow put_row = nullptr;
   /// The kernel goes on from the sums at a call's `start`.
   bool goes_on = false;
   /// The kernel only writes the plain sums of products to out, as floats or, for int8 rows, as 32-bit integers.

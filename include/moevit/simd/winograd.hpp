@@ -4,9 +4,7 @@
 /// A^T ((G g G^T) . (B^T d B)) A, with . taken place by place and summed over the channels.
 #pragma once
 
-#include <moevit/simd/convert_rows.hpp>
-#include <moevit/simd/epilogue.hpp>
-#include <moevit/simd/tile_kernel.hpp>
+#include <moevit/simd/gemm.hpp>
 
 #include <array>
 #include <bit>
@@ -148,6 +146,7 @@ template <class Arch = DefaultArch, class PlacesOf>
 void fill_winograd_tiles(const RowTiles& first, Index step, PlacesOf places_of) {
   using B = Batch<Arch>;
   const TileList list = first.tiles();
+  const PutRow put_row = detail::put_bf16_row_of<Arch>(first.put_row);
   alignas(64) float room[winograd_taps][winograd_channels];
   for (Index number = 0; number < list.count(); ++number) {
     const RowTile tile = list[number];
@@ -162,8 +161,8 @@ void fill_winograd_tiles(const RowTiles& first, Index step, PlacesOf places_of) 
         for (Index tap = 0; tap < winograd_taps; ++tap) {
           std::byte* const own = target + tap * step;
           if (first.format == RowFormat::bfloat16)
-            detail::put_bf16_line<Arch>({.data = reinterpret_cast<const std::byte*>(room[tap])}, 0,
-                                        own + channel / winograd_channels * tile.line_step);
+            put_row({.data = reinterpret_cast<const std::byte*>(room[tap])}, winograd_channels,
+                    own + channel / winograd_channels * tile.line_step, line_bytes);
           else
             for (Index line = 0; line < 2; ++line)
               detail::copy_line<Arch>(room[tap] + 16 * line,
