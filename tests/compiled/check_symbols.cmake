@@ -28,7 +28,7 @@ endif()
 
 foreach(object IN LISTS OBJECTS)
   symbols("${object}")
-  list(FILTER lines INCLUDE REGEX "simd::[a-z0-9_]+::(detail::)?(multiply_[a-z_]*tile|attention_head|softmax_tile|put_reduced_row|[a-z_]*gradient_row)<")
+  list(FILTER lines INCLUDE REGEX "simd::[a-z0-9_]+::(detail::)?(multiply_[a-z_]*tile|attention_head|softmax_tile|put_reduced_row|multiply_few|put_winograd_[a-z]*|[a-z_]*gradient_row)<")
   if(lines)
     list(JOIN lines "\n  " text)
     message(FATAL_ERROR "expected a program without kernels of its own, found\n  ${text}")

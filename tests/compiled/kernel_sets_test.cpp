@@ -4,6 +4,7 @@
 #include "random_values.hpp"
 #include "reference_model.hpp"
 
+#include <moevit/layers/convolution.hpp>
 #include <moevit/models/backpropagation.hpp>
 #include <moevit/simd/attention.hpp>
 
@@ -145,4 +146,29 @@ TEST_CASE("gradients are nearly the same with all sets") {
       for_each_set([&](const char*) { CHECK(relative_difference(gradients(), expected) < 1e-4); });
     }
   });
+}
+
+TEST_CASE("convolutions of many channels are nearly the same with all sets") {
+  constexpr MapSize size{11, 10};
+  constexpr Index channels = 32, values = size.places() * channels;
+  using Layer = Convolution<channels, channels, ConvolutionWindow{3, 1, 1}>;
+  for (const Storage storage : {Storage::float32, Storage::bfloat16, Storage::bfloat16_weights}) {
+    const auto results = [&] {
+      Layer layer;
+      Layer::each_parameter(layer, "c", Role::head, [&](const Parameter& parameter) {
+        parameter.assign(test::normal_values(parameter.size(), 5));
+        for (WeightMatrix* store : parameter.stores) store->convert(storage);
+      });
+      const std::vector<float> x = test::normal_values(values, 7);
+      std::vector<float> y(x.size());
+      Workspace workspace(Layer::scratch(1, size));
+      layer.forward({x.data(), size.places(), channels}, size, 1, {y.data(), size.places(), channels}, workspace);
+      return y;
+    };
+    REQUIRE(simd::use_kernels(family_baseline));
+    const std::vector<float> expected = results();
+    for_each_set([&](const char*) {
+      CHECK(relative_difference(results(), expected) < (storage == Storage::bfloat16 ? 0.03 : 1e-5));
+    });
+  }
 }

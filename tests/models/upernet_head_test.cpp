@@ -5,20 +5,22 @@ using namespace moevit;
 
 namespace {
 
-constexpr UperNetConfig config{.width = 6, .classes = 3, .groups = 2};
-constexpr std::array<Index, 3> widths{5, 8, 7};
-using Head = UperNetHead<config, widths>;
+constexpr UperNetConfig narrow{.width = 6, .classes = 3, .groups = 2},
+    wide{.width = 32, .classes = 3, .groups = 4};  // whose convolutions of large maps go through Winograd
+constexpr std::array<Index, 3> narrow_widths{5, 8, 7};
+constexpr std::array<Index, 2> wide_widths{7, 32};
+using Narrow = UperNetHead<narrow, narrow_widths>;
+using Wide = UperNetHead<wide, wide_widths>;
 using reference::Maps;
 using reference::Weights;
 
-std::vector<Parameter> parameters_of(Head& head) {
-  return test::collect([&](auto visit) { Head::each_parameter(head, "head", visit); });
-}
-
-void check(Index images, const Head::Sizes& sizes) {
+template <class Head, std::size_t levels>
+void check(const std::array<Index, levels>& widths, Index images, const typename Head::Sizes& sizes) {
   CAPTURE(images, sizes[0].height, sizes[0].width);
+  constexpr UperNetConfig config = Head::config;
   Head head;
-  const std::vector<Parameter> parameters = parameters_of(head);
+  const std::vector<Parameter> parameters =
+      test::collect([&](auto visit) { Head::each_parameter(head, "head", visit); });
   test::randomise(parameters, 1);
   test::HeadPass<Head> pass(images, sizes, widths);
   std::vector<float> logits;
@@ -38,8 +40,9 @@ void check(Index images, const Head::Sizes& sizes) {
 }  // namespace
 
 TEST_CASE("UperNetHead agrees with plain loops, forward and backward") {
-  check(2, {MapSize{9, 7}, MapSize{5, 4}, MapSize{3, 2}});
-  check(1, {MapSize{1, 1}, MapSize{1, 1}, MapSize{1, 1}});
-  check(1, {MapSize{14, 5}, MapSize{7, 3}, MapSize{7, 8}});
-  check(0, {MapSize{4, 4}, MapSize{2, 2}, MapSize{1, 1}});
+  check<Narrow>(narrow_widths, 2, {MapSize{9, 7}, MapSize{5, 4}, MapSize{3, 2}});
+  check<Narrow>(narrow_widths, 1, {MapSize{1, 1}, MapSize{1, 1}, MapSize{1, 1}});
+  check<Narrow>(narrow_widths, 1, {MapSize{14, 5}, MapSize{7, 3}, MapSize{7, 8}});
+  check<Narrow>(narrow_widths, 0, {MapSize{4, 4}, MapSize{2, 2}, MapSize{1, 1}});
+  check<Wide>(wide_widths, 2, {MapSize{11, 13}, MapSize{10, 10}});
 }

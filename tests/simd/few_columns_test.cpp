@@ -7,7 +7,7 @@ using simd::lanes;
 
 namespace {
 
-/// Rows in tiles, with NaN where nobody writes, and columns of W as multiply_columns() takes them.
+/// Rows in tiles, with NaN behind their width, and columns of W as multiply_columns() takes them.
 template <class Arch>
 struct Operands {
   Index rows, width, count;
@@ -22,6 +22,12 @@ struct Operands {
     simd::PackedView floats;
     floats.rows = width, floats.kernel = &simd::float_kernel<Arch>;
     tiles = simd::tile_rows<Arch>(rows, x.data(), width, floats, room.data());
+    const simd::TileList list = tiles.tiles();
+    for (Index number = 0; number < list.count(); ++number)
+      for (Index row = 0; row < list[number].rows; ++row)
+        for (Index k = width; k < padded; ++k)
+          reinterpret_cast<float*>(list[number].row_data(row) + k / 16 * list[number].line_step)[k % 16] =
+              std::numeric_limits<float>::quiet_NaN();
     for (Index c = 0; c < count; ++c)
       for (Index k = 0; k < width; ++k) columns.data()[c * padded + k] = w[static_cast<std::size_t>(k * count + c)];
   }

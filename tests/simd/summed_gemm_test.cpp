@@ -68,39 +68,3 @@ TEST_CASE("a product with a sum of matrices has the bits of a product with their
         }
   });
 }
-
-TEST_CASE("a product may have one of two factors added in front of its activation") {
-  static constexpr Activation relu = Activation::relu;
-  test::for_each_architecture([]<class Arch>(Arch) {
-    constexpr Index rows = 2 * simd::detail::tile_rows<Arch> + 2;
-    for (const Index outputs : test::counts_around(lanes<Arch>))
-      for (const Index rank : {1, 4, 33}) {
-        CAPTURE(outputs, rank);
-        SummedProduct<Arch> product(rows, 9, outputs);
-        const std::vector<float> left = test::normal_values(rows * rank, 8),
-                                 right = test::normal_values(rank * outputs, 9);
-        const test::PackedWeights packed(simd::float_kernel<Arch>, right, rank, outputs);
-        std::vector<float> plain(static_cast<std::size_t>(rows * outputs)), found(plain.size());
-        const simd::PackedView weights = product.view(product.a);
-        const simd::RowTiles tiles =
-            simd::tile_rows<Arch>(rows, product.x.data(), 9, weights, product.room_of_x.data());
-        simd::gemm<Arch>(tiles, weights, {.bias = product.bias.data()}, simd::RowsOut{plain.data(), outputs});
-        for (const bool activates : {false, true}) {
-          simd::gemm<Arch>(tiles, weights,
-                           {.bias = product.bias.data(),
-                            .activation = activates ? &relu : nullptr,
-                            .factors = {rank, left.data(), packed.view.floats()}},
-                           simd::RowsOut{found.data(), outputs});
-          for (Index row = 0; row < rows; ++row)
-            for (Index col = 0; col < outputs; ++col) {
-              double sum = double{plain[static_cast<std::size_t>(row * outputs + col)]};
-              for (Index k = 0; k < rank; ++k)
-                sum += double{left[static_cast<std::size_t>(row * rank + k)]} *
-                       double{right[static_cast<std::size_t>(k * outputs + col)]};
-              const double expected = activates ? std::max(sum, 0.) : sum;
-              CHECK(found[static_cast<std::size_t>(row * outputs + col)] == Approx(expected).margin(1e-5));
-            }
-        }
-      }
-  });
-}

@@ -1,5 +1,7 @@
 #include "simd/reduced.hpp"
 
+#include <moevit/simd/cpu_features.hpp>
+#include <moevit/simd/dot_avx512.hpp>
 #include <moevit/simd/winograd.hpp>
 
 using namespace moevit;
@@ -107,45 +109,51 @@ TEST_CASE("Winograd transforms the places of cells into tiles") {
   test::for_each_architecture([](auto arch) {
     using Arch = decltype(arch);
     const Index most = simd::float_kernel<Arch>.most_rows;
+    std::vector<simd::PutRow> ways{nullptr};  // to convert rows
+#if defined(__x86_64__)
+    if (simd::cpu_features().avx512_bf16) ways.push_back(simd::bf16_dot_kernel.put_row);
+#endif
     for (const auto format : {simd::RowFormat::float32, simd::RowFormat::bfloat16})
       for (const Index width : {32, 96})
-        for (const Index rows : {Index{0}, Index{1}, most - 1, most, most + 1}) {
-          const bool is_bf16 = format == simd::RowFormat::bfloat16;
-          CAPTURE(is_bf16, width, rows);
-          const std::vector<float> x = test::normal_values(rows * winograd_taps * width + 1, 5);
-          const Index row_bytes = simd::tiled_row_bytes(width), step = rows * row_bytes;
-          AlignedBuffer<std::byte> room(winograd_taps * step + 1);
-          const simd::RowTiles tiles{.data = room.data(),
-                                     .rows = rows,
-                                     .width = width,
-                                     .row_bytes = row_bytes,
-                                     .most_rows = most,
-                                     .format = format};
-          simd::WinogradPlaces places;
-          const auto place = [&](Index row, Index i) { return x.data() + (row * winograd_taps + i) * width; };
-          simd::fill_winograd_tiles<Arch>(tiles, step, [&](Index row) {
-            for (Index i = 0; i < winograd_taps; ++i) places[static_cast<std::size_t>(i)] = place(row, i);
-            return &places;
-          });
-          const simd::TileList list = tiles.tiles();
-          const Index of_line = is_bf16 ? 32 : 16;
-          double worst = 0.;
-          for (Index number = 0; number < list.count(); ++number)
-            for (Index row = 0; row < list[number].rows; ++row)
-              for (Index channel = 0; channel < width; ++channel) {
-                const Values expected = transformed(
-                    places_to_taps, 4, [&](Index i) { return place(list[number].first_row + row, i)[channel]; });
-                for (Index tap = 0; tap < winograd_taps; ++tap) {
-                  const std::byte* line =
-                      list[number].row_data(row) + tap * step + channel / of_line * list[number].line_step;
-                  const float found = is_bf16 ? bf16_at(line + channel % of_line * 2)
-                                              : reinterpret_cast<const float*>(line)[channel % of_line];
-                  const double value = expected[static_cast<std::size_t>(tap)];
-                  worst = std::max(worst, std::abs(double{found} - value) / (std::abs(value) + 1.));
+        for (const Index rows : {Index{0}, Index{1}, most - 1, most, most + 1})
+          for (const simd::PutRow put_row : ways) {
+            const bool is_bf16 = format == simd::RowFormat::bfloat16;
+            CAPTURE(is_bf16, width, rows);
+            const std::vector<float> x = test::normal_values(rows * winograd_taps * width + 1, 5);
+            const Index row_bytes = simd::tiled_row_bytes(width), step = rows * row_bytes;
+            AlignedBuffer<std::byte> room(winograd_taps * step + 1);
+            const simd::RowTiles tiles{.data = room.data(),
+                                       .rows = rows,
+                                       .width = width,
+                                       .row_bytes = row_bytes,
+                                       .most_rows = most,
+                                       .format = format,
+                                       .put_row = put_row};
+            simd::WinogradPlaces places;
+            const auto place = [&](Index row, Index i) { return x.data() + (row * winograd_taps + i) * width; };
+            simd::fill_winograd_tiles<Arch>(tiles, step, [&](Index row) {
+              for (Index i = 0; i < winograd_taps; ++i) places[static_cast<std::size_t>(i)] = place(row, i);
+              return &places;
+            });
+            const simd::TileList list = tiles.tiles();
+            const Index of_line = is_bf16 ? 32 : 16;
+            double worst = 0.;
+            for (Index number = 0; number < list.count(); ++number)
+              for (Index row = 0; row < list[number].rows; ++row)
+                for (Index channel = 0; channel < width; ++channel) {
+                  const Values expected = transformed(
+                      places_to_taps, 4, [&](Index i) { return place(list[number].first_row + row, i)[channel]; });
+                  for (Index tap = 0; tap < winograd_taps; ++tap) {
+                    const std::byte* line =
+                        list[number].row_data(row) + tap * step + channel / of_line * list[number].line_step;
+                    const float found = is_bf16 ? bf16_at(line + channel % of_line * 2)
+                                                : reinterpret_cast<const float*>(line)[channel % of_line];
+                    const double value = expected[static_cast<std::size_t>(tap)];
+                    worst = std::max(worst, std::abs(double{found} - value) / (std::abs(value) + 1.));
+                  }
                 }
-              }
-          CHECK(worst < tolerance(is_bf16));
-        }
+            CHECK(worst < tolerance(is_bf16));
+          }
   });
 }
 

@@ -1,4 +1,5 @@
-/// Convolution over feature maps as a product of unfolded windows with packed weights.
+/// Convolution over feature maps: a product of unfolded windows with packed weights, or, where it pays, of fewer
+/// numbers (winograd.hpp).
 #pragma once
 
 #include <moevit/layers/convolution_gradient.hpp>
@@ -24,7 +25,8 @@ constexpr Index chunked_convolution_rows(Index width, Index outputs) {
 
 /// y = x * W + b over maps of any size with `inputs` channels; places outside of a map count as zeros. The kernel is
 /// kernel x kernel x inputs x outputs. Windows are unfolded a block of places at a time, and wide ones a chunk of them
-/// at a time, never the whole map; those of one place are multiplied where they lie.
+/// at a time, never the whole map; those of one place are multiplied where they lie. Large maps of many channels go
+/// through Winograd, with other bits than the windows of small ones. An epilogue has no factors.
 template <Index inputs, Index outputs, ConvolutionWindow window, bool has_bias = true>
 class Convolution {
   static_assert(inputs > 0 && outputs > 0, "Convolution: widths must be positive");

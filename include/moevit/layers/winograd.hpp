@@ -10,27 +10,33 @@
 namespace moevit {
 
 /// y = epilogue(x * W) over maps. The weights are transformed in each call, into scratch, so that there is one copy of
-/// them to train, store and map.
+/// them to train, store and map: 16 / 9 of their floats are shared scratch. In bfloat16 the transformed places and
+/// weights are rounded, and results are off by nearly twice as much as without.
 template <Index inputs, Index outputs, ConvolutionWindow window>
 class Winograd {
  public:
   /// Whether the convolution can be computed so.
   static constexpr bool is_possible = window.kernel == 3 && window.stride == 1 &&
                                       inputs % simd::winograd_channels == 0 && outputs % simd::winograd_channels == 0;
-  /// Whether it also saves time. Transforming the weights takes as long as some 30 places do: with 8 x 8 places the
-  /// direct product and this one take as long, with 10 x 10 it is 1.1 to 1.3 times as fast, with 28 x 28 twice. Depends
-  /// on nothing but the map, so an image has the same bits in any batch.
-  static constexpr bool is_useful_for(MapSize result) { return is_possible && result.places() >= 100; }
+  /// Whether it also saves time: a cell takes as long as 20 products of one place and tap, its transforms included, and
+  /// the weights' transforms as long as 270. Measured: with 8 x 8 places both ways take as long, with 10 x 10 this one
+  /// is 1.1 to 1.3 times as fast, with 28 x 28 twice. Depends on nothing but the map, so an image has the same bits in
+  /// any batch.
+  static constexpr bool is_useful_for(MapSize result) {
+    return is_possible && 20 * cells_of(result).places() + 270 < window.taps() * result.places();
+  }
   /// Whether there are kernels for such weights.
   static bool takes(const simd::PackedView& kernel) { return kernel.format != simd::WeightFormat::int8; }
 
+  /// For floats; other storages take less.
   static constexpr ScratchBytes scratch(Index images, MapSize result) {
     const Index block = largest_block(images * cells_of(result).places(), block_cells);
     return {taps * matrix_bytes + arena_bytes<float>(inputs),
             taps * (tile_bytes(block) + sum_floats(block) * 4) + arena_bytes<float>(4 * outputs)};
   }
 
-  /// x: (images * places) x inputs, y: (images * places of `result`) x outputs; kernel: (9 * inputs) x outputs.
+  /// The epilogue has no factors. x: (images * places) x inputs, y: (images * places of `result`) x outputs; kernel: (9
+  /// * inputs) x outputs.
   static void forward(const simd::PackedView& kernel, ConstMatrixView x, MapSize size, Index images, MatrixView y,
                       MapSize result, const simd::Epilogue& epilogue, Workspace& workspace) {
     const Arena::Scope scope(workspace.shared());

@@ -130,6 +130,7 @@ void gemm_chunk(const RowTiles& x, Index first, const PackedView& w, float* sums
                 const Out& y) {
   if (x.rows == 0 || w.cols == 0) return;
   const detail::ChunkedProduct<Arch, Out> product(w, epilogue, y);
+  assert(epilogue.factors.rank == 0 || product.kernel().rows == RowFormat::float32);
   assert(product.kernel().goes_on && (x.width % 4 == 0 || first + x.width == w.rows));
   const TileList tiles = x.tiles();
   const detail::UnitRange chunk{first / product.unit_rows(), ceil_div(x.width, product.unit_rows())};

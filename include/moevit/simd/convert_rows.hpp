@@ -1,5 +1,5 @@
 /// Rows of floats to lines of bfloat16 or int8 numbers: what the left operand of a product in reduced precision is made
-/// of. The same bits on every instruction set.
+/// of. The same bits on every instruction set, but for kernels with a conversion of their own (TileKernel::put_row).
 #pragma once
 
 #include <moevit/simd/row_tiles.hpp>

@@ -24,7 +24,7 @@ struct Epilogue {
   Index residual_stride = 0;
   LowRank factors = {};  ///< only with kernels of float rows
 
-  /// For a product of the columns from `first` on, a multiple of a panel.
+  /// For a product of the columns from `first` on, a multiple of a panel: where a product is cut into panels.
   Epilogue from_column(Index first) const {
     Epilogue result = *this;
     for (const float** vector : {&result.bias, &result.scale, &result.residual})
@@ -55,7 +55,7 @@ struct RowsOut {
 };
 
 /// Tiled rows of floats, cut as those of the left operand are or in one tall tile, as the result of a product: the left
-/// operand of the next one. Padding is written, too.
+/// operand of the next one. Padding is written, too, up to a whole register.
 struct TilesOut {
   static constexpr bool is_padded = true;
   RowTiles tiles;

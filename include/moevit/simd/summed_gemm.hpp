@@ -175,11 +175,13 @@ void multiply_summed_panels(const RowTiles& x, const PackedView& a, const Packed
 }  // namespace detail
 
 /// y[x.rows x a.cols] = epilogue(x (A + B)) with the bits of gemm() with the sum. a and b: floats, of one shape; room:
-/// sum_room_size(x.rows, a.rows) floats on a cache line. x was tiled for a; for y see gemm().
+/// sum_room_size(x.rows, a.rows) floats on a cache line. x was tiled for a; for y see gemm(). The epilogue has no
+/// factors.
 template <class Arch = DefaultArch, class Out>
 void gemm_of_sum(const RowTiles& x, const PackedView& a, const PackedView& b, const Epilogue& epilogue, const Out& y,
                  float* room) {
   assert(x.most_rows == kernel_of<Arch>(a).most_rows && a.rows == b.rows && a.cols == b.cols);
+  assert(epilogue.factors.rank == 0);
   if (x.rows == 0) return;
 #if defined(MOEVIT_COMPILED)
   detail::multiply_summed_panels(x, a, b, epilogue, y, room);

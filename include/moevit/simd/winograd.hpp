@@ -7,7 +7,7 @@
 #include <moevit/simd/gemm.hpp>
 
 #include <array>
-#include <bit>
+#include <cassert>
 #include <cstdint>
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
@@ -187,6 +187,7 @@ template <class Arch = DefaultArch>
 void put_winograd_results(const float* sums, Index step, Index outputs, const WinogradCell& cell,
                           const Epilogue& epilogue, const RowsOut& y, float* room) {
   using B = Batch<Arch>;
+  assert(epilogue.factors.rank == 0);
   for (Index col = 0; col < outputs; col += lanes<Arch>) {
     const B bias = epilogue.bias ? B::load_unaligned(epilogue.bias + col) : B(0.f);
     detail::transform_sums<B>(

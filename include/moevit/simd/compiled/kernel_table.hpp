@@ -48,7 +48,7 @@ class CallableRef<Result(Arguments...)> {
 
 using RowRef = CallableRef<float*(Index)>;
 using ConstRowRef = CallableRef<const float*(Index)>;
-/// To the channels of the 4 x 4 places of a row.
+/// To WinogradPlaces of a row.
 using PlacesRef = CallableRef<const std::array<const float*, 16>*(Index)>;
 using FloatRef = CallableRef<float(Index)>;
 /// (row, rank, column, value)
