@@ -24,12 +24,14 @@ struct LowRankProduct {
         left(test::normal_values(rows * rank, 8)),
         right(test::normal_values(rank * outputs, 9)),
         bias(test::normal_values(round_up(outputs, 32), 10)),
-        residual(test::normal_values(rows * outputs, 11)),
+        residual(test::normal_values(rows * stride(), 11)),
         w(kernel, operands.w, inputs, outputs),
         packed_right(simd::float_kernel<Arch>, right, rank, outputs),
         room(rows * simd::tiled_row_bytes(inputs)),
         x(simd::tile_rows<Arch>(rows, operands.x.data(), inputs, w.view, room.data())) {}
 
+  /// Of the residual, which is read in whole registers.
+  Index stride() const { return round_up(operands.outputs, 32); }
   simd::LowRank factors() const { return {rank, left.data(), packed_right.view.floats()}; }
 
   /// y by RowsOut, or by way of TilesOut.
@@ -63,7 +65,7 @@ struct LowRankProduct {
         const std::vector<float> found = multiply({.bias = bias.data(),
                                                    .activation = activates ? &relu : nullptr,
                                                    .residual = residual.data(),
-                                                   .residual_stride = outputs,
+                                                   .residual_stride = stride(),
                                                    .factors = factors()},
                                                   to_tiles);
         double worst = 0.;
@@ -74,7 +76,8 @@ struct LowRankProduct {
             for (Index k = 0; k < rank; ++k)
               sum += double{left[static_cast<std::size_t>(row * rank + k)]} *
                      double{right[static_cast<std::size_t>(k * outputs + col)]};
-            const double expected = (activates ? std::max(sum, 0.) : sum) + double{residual[at]};
+            const double expected = (activates ? std::max(sum, 0.) : sum) +
+                                    double{residual[static_cast<std::size_t>(row * stride() + col)]};
             worst = std::max(worst, std::abs(double{found[at]} - expected) / (std::abs(expected) + 1.));
           }
         CHECK(worst < 1e-5);

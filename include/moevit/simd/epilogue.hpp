@@ -55,7 +55,7 @@ struct RowsOut {
 };
 
 /// Tiled rows of floats, cut as those of the left operand are or in one tall tile, as the result of a product: the left
-/// operand of the next one. Padding is written, too, up to a whole register.
+/// operand of the next one. Padding is written, too, up to a whole register, and a residual is read as far.
 struct TilesOut {
   static constexpr bool is_padded = true;
   RowTiles tiles;
