@@ -44,9 +44,8 @@ void put_bf16_pairs(const float* even, const float* odd, Index width, Index pane
   const auto target_bits = reinterpret_cast<std::int32_t*>(target);
   Index col = 0;
   for (; col + lanes<Arch> <= width; col += lanes<Arch>) {
-    const I low = round_bits_to_bf16<Arch>(load_bits<Arch>(even + col)) & I(0xffff);
-    const I high = odd ? round_bits_to_bf16<Arch>(load_bits<Arch>(odd + col)) << 16 : I(0);
-    (low | high).store_aligned(target_bits + col);
+    const I upper = odd ? load_bits<Arch>(odd + col) : I(0);
+    bf16_units<Arch>(load_bits<Arch>(even + col), upper).store_aligned(target_bits + col);
   }
   for (; col < panel; ++col) {
     const std::uint32_t low = col < width ? bf16_bits(even[col]) : 0u;

@@ -92,6 +92,12 @@ MOEVIT_ALWAYS_INLINE Ints<Arch> round_bits_to_bf16(const Ints<Arch>& bits) {
   return bits_of<Arch>(xsimd::select(x != x, floats_of<Arch>(upper | I(0x40)), floats_of<Arch>(rounded)));
 }
 
+/// Units of two bfloat16 numbers: those of `even` in the lower halves, those of `odd` in the upper ones.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Ints<Arch> bf16_units(const Ints<Arch>& even, const Ints<Arch>& odd) {
+  return (round_bits_to_bf16<Arch>(even) & Ints<Arch>(0xffff)) | round_bits_to_bf16<Arch>(odd) << 16;
+}
+
 /// 32 floats from line `first` of the source on to a line of bfloat16 numbers.
 template <class Arch>
 MOEVIT_ALWAYS_INLINE void put_bf16_line(FloatLines source, Index first, std::byte* target) {

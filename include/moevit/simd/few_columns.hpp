@@ -69,8 +69,8 @@ inline constexpr auto few_products = []<int... i>(std::integer_sequence<int, i..
 
 }  // namespace detail
 
-/// y[x.rows x count] = x W, with x in tiles of floats and W column by column: each in round_up(x.width, 16) floats,
-/// zero behind the width, on a cache line.
+/// y[x.rows x count] = x W, with x in tiles of floats, whatever they have behind their width, and W column by column:
+/// each in round_up(x.width, 16) floats, zero behind the width, on a cache line.
 template <class Arch = DefaultArch>
 void multiply_columns(const RowTiles& x, const float* columns, Index count, float* y) {
   const Index stride = round_up(x.width, line_bytes / 4);

@@ -55,19 +55,27 @@ MOEVIT_ALWAYS_INLINE void put_row(const float* x, Index width, const RowTile& ti
   }
 }
 
+namespace detail {
+
+/// Writes floats to row `row` of a tile in the tiles' format.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE void put_floats(const float* x, const RowTiles& tiles, const RowTile& tile, Index row) {
+  if (tiles.format == RowFormat::float32)
+    put_row<Arch>(x, tiles.width, tile, row);
+  else
+    put_reduced_row<Arch>({.data = reinterpret_cast<const std::byte*>(x)}, tiles, tile, row);
+}
+
+}  // namespace detail
+
 /// Fills tiles row by row, in their format: row_of(row) points to its floats, valid until the next call.
 template <class Arch = DefaultArch, class RowOf>
 void fill_tiles(const RowTiles& tiles, RowOf row_of) {
   const TileList list = tiles.tiles();
   for (Index number = 0; number < list.count(); ++number) {
     const RowTile tile = list[number];
-    for (Index row = 0; row < tile.rows; ++row) {
-      const float* x = row_of(tile.first_row + row);
-      if (tiles.format == RowFormat::float32)
-        put_row<Arch>(x, tiles.width, tile, row);
-      else
-        detail::put_reduced_row<Arch>({.data = reinterpret_cast<const std::byte*>(x)}, tiles, tile, row);
-    }
+    for (Index row = 0; row < tile.rows; ++row)
+      detail::put_floats<Arch>(row_of(tile.first_row + row), tiles, tile, row);
   }
 }
 

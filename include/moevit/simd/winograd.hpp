@@ -4,6 +4,7 @@
 /// A^T ((G g G^T) . (B^T d B)) A, with . taken place by place and summed over the channels.
 #pragma once
 
+#include <moevit/simd/bf16_weights.hpp>
 #include <moevit/simd/gemm.hpp>
 
 #include <array>
@@ -70,26 +71,16 @@ MOEVIT_ALWAYS_INLINE void transform_sums(Sums m, Out y) {
   }
 }
 
-/// The lower or upper bfloat16 numbers of units, as floats.
-template <class Arch>
-MOEVIT_ALWAYS_INLINE Batch<Arch> half_of_units(const std::byte* units, bool is_upper) {
-  const auto bits = Ints<Arch>::load_unaligned(reinterpret_cast<const std::int32_t*>(units));
-  return floats_of<Arch>(is_upper ? bits & Ints<Arch>(static_cast<std::int32_t>(0xffff0000u)) : bits << 16);
-}
-
 /// The weights of `lanes` columns in units of two bfloat16 numbers: g(tap) and u(tap) point to units.
 template <class Arch, class Source, class Target>
 MOEVIT_ALWAYS_INLINE void transform_bf16_weights(Source g, Target u) {
   using B = Batch<Arch>;
-  using I = Ints<Arch>;
-  alignas(64) std::int32_t lower[winograd_taps][lanes<Arch>];
-  transform_weights<B>(
-      [&](int tap) { return half_of_units<Arch>(g(tap), false); },
-      [&](int tap, const B& value) { round_bits_to_bf16<Arch>(bits_of<Arch>(value)).store_aligned(lower[tap]); });
-  transform_weights<B>([&](int tap) { return half_of_units<Arch>(g(tap), true); },
-                       [&](int tap, const B& value) {
-                         const I low = I::load_aligned(lower[tap]) & I(0xffff);
-                         (low | round_bits_to_bf16<Arch>(bits_of<Arch>(value)) << 16)
+  alignas(64) float even[winograd_taps][lanes<Arch>];
+  transform_weights<B>([&](int tap) { return Bf16WeightStep<Arch>::load(g(tap), 0); },
+                       [&](int tap, const B& value) { value.store_aligned(even[tap]); });
+  transform_weights<B>([&](int tap) { return Bf16WeightStep<Arch>::load(g(tap), 1); },
+                       [&](int tap, const B& odd) {
+                         bf16_units<Arch>(load_bits<Arch>(even[tap]), bits_of<Arch>(odd))
                              .store_aligned(reinterpret_cast<std::int32_t*>(u(tap)));
                        });
 }
@@ -134,9 +125,9 @@ void put_winograd_weights(const PackedView& w, Index panel, const WinogradWeight
       else if (target.first.format == WeightFormat::bfloat16)
         detail::transform_bf16_weights<Arch>(from, [&](int tap) { return to(tap, 0); });
       else
-        for (const bool is_upper : {false, true})
-          detail::transform_weights<B>([&](int tap) { return detail::half_of_units<Arch>(from(tap), is_upper); },
-                                       store(is_upper));
+        for (const int half : {0, 1})
+          detail::transform_weights<B>([&](int tap) { return detail::Bf16WeightStep<Arch>::load(from(tap), half); },
+                                       store(half));
     }
 }
 
@@ -146,28 +137,23 @@ template <class Arch = DefaultArch, class PlacesOf>
 void fill_winograd_tiles(const RowTiles& first, Index step, PlacesOf places_of) {
   using B = Batch<Arch>;
   const TileList list = first.tiles();
-  const PutRow put_row = detail::put_bf16_row_of<Arch>(first.put_row);
+  const Index line_elements = line_bytes / row_element_bytes(first.format);
+  RowTiles part = first;  // some channels of a row at a time
+  part.width = winograd_channels;
   alignas(64) float room[winograd_taps][winograd_channels];
   for (Index number = 0; number < list.count(); ++number) {
     const RowTile tile = list[number];
     for (Index row = 0; row < tile.rows; ++row) {
       const WinogradPlaces& places = *places_of(tile.first_row + row);
-      std::byte* const target = tile.row_data(row);
       for (Index channel = 0; channel < first.width; channel += winograd_channels) {
         for (Index i = 0; i < winograd_channels; i += lanes<Arch>)
           detail::transform_places<B>(
               [&](int place) { return B::load_unaligned(places[static_cast<std::size_t>(place)] + channel + i); },
               [&](int tap, const B& value) { value.store_aligned(room[tap] + i); });
-        for (Index tap = 0; tap < winograd_taps; ++tap) {
-          std::byte* const own = target + tap * step;
-          if (first.format == RowFormat::bfloat16)
-            put_row({.data = reinterpret_cast<const std::byte*>(room[tap])}, winograd_channels,
-                    own + channel / winograd_channels * tile.line_step, line_bytes);
-          else
-            for (Index line = 0; line < 2; ++line)
-              detail::copy_line<Arch>(room[tap] + 16 * line,
-                                      reinterpret_cast<float*>(own + (channel / 16 + line) * tile.line_step));
-        }
+        RowTile own = tile;
+        own.data += channel / line_elements * tile.line_step;
+        for (Index tap = 0; tap < winograd_taps; ++tap, own.data += step)
+          detail::put_floats<Arch>(room[tap], part, own, row);
       }
     }
   }
