@@ -27,6 +27,24 @@ constexpr ScratchBytes one_after_the_other(ScratchBytes a, ScratchBytes b) {
 /// make a larger block: 131 rows are blocks of 66 and 65, 100 rows are one of 100.
 constexpr Index largest_block(Index rows, Index most) { return std::min(rows, most); }
 
+/// Rows that a training pass takes at a time where each needs `floats` floats on its way back: a few megabytes, so that
+/// each of several threads has about one of them in its caches and they seldom wait for each other; at least 256, that
+/// weights are worth their transposing. It depends on the model only, so that sums have the same order with any number
+/// of threads.
+constexpr Index rows_of_training_part(Index floats) {
+  constexpr Index room = 4 * 1024 * 1024 / static_cast<Index>(sizeof(float));
+  return std::max(room / floats, Index{256});
+}
+
+/// f(first, count) for each of `parts` nearly equal parts of 0..count-1, one after the other.
+template <class F>
+void each_part(Index count, Index parts, F f) {
+  for (Index part = 0; part < parts; ++part) {
+    const Index first = count * part / parts;
+    f(first, count * (part + 1) / parts - first);
+  }
+}
+
 /// Scratch arenas (one shared, one per worker) and the executor that runs tasks on them.
 class Workspace {
  public:

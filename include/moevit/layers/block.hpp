@@ -6,21 +6,19 @@
 
 namespace moevit {
 
-/// Rows that training passes take through the dense parts of a block at a time, whole images: about a megabyte of what
-/// goes back through attention or MLP stays in the caches then, and weights are still worth their transposing. It
-/// depends on the model only, so that sums have the same order with any number of threads.
+/// Rows that training passes take through the dense parts of a block at a time, whole images.
 template <VitConfig config>
 constexpr Index training_rows() {
   constexpr Index floats = std::max(9 * config.attention_width() + 3 * config.dim, 2 * config.hidden + 4 * config.dim);
-  constexpr Index megabyte = 1024 * 1024 / static_cast<Index>(sizeof(float));
-  return ceil_div(std::max(megabyte / floats, Index{256}), config.tokens()) * config.tokens();
+  return round_up(rows_of_training_part(floats), config.tokens());
 }
 
-/// f(first row, rows) for one such part of the stream after the other.
+/// f(first row, rows) for nearly equal parts of the stream of at most so many rows, one after the other.
 template <VitConfig config, class F>
 void each_training_part(Index rows, F f) {
-  constexpr Index most = training_rows<config>();
-  for (Index first = 0; first < rows; first += most) f(first, std::min(most, rows - first));
+  constexpr Index tokens = config.tokens();
+  const Index parts = ceil_div(rows, training_rows<config>());
+  each_part(rows / tokens, parts, [&](Index image, Index images) { f(image * tokens, images * tokens); });
 }
 
 /// What dense and sparse blocks have in common: the attention half, the norm before the second half, layer scales.

@@ -40,11 +40,9 @@ concept MapAttention = requires(MapSize map) {
 };
 
 /// Images that training passes take through the dense parts of a block at a time when a row of its stream needs
-/// `floats` floats: about a megabyte, and at least 256 rows (see training_rows in layers/block.hpp). It depends on the
-/// model and the size of maps only, so that sums have the same order with any number of threads.
-constexpr Index images_of_megabyte(Index floats, Index tokens) {
-  constexpr Index megabyte = 1024 * 1024 / static_cast<Index>(sizeof(float));
-  return ceil_div(std::max(megabyte / floats, Index{256}), std::max<Index>(tokens, 1));
+/// `floats` floats.
+constexpr Index images_of_training_part(Index floats, Index tokens) {
+  return ceil_div(rows_of_training_part(floats), std::max<Index>(tokens, 1));
 }
 
 /// What dense and sparse blocks of maps have in common: the attention half and the norm before the second half.
@@ -73,7 +71,7 @@ class MapBlockBase {
   /// Images of a part of a training pass; `row_floats` are what the second half needs for a row.
   static constexpr Index images_per_part(Index images, MapSize map, Index row_floats) {
     if constexpr (requires { requires AttentionType::whole_batch; }) return std::max<Index>(images, 1);
-    return images_of_megabyte(std::max(12 * dim, row_floats), tokens(map));
+    return images_of_training_part(std::max(12 * dim, row_floats), tokens(map));
   }
 
   /// middle = stream + masked attention(norm1(stream)) in a pass with backward().

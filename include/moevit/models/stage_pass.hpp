@@ -131,7 +131,7 @@ class StagePass {
     return checkpoint ? std::min<Index>(blocks, 1) : blocks;
   }
   /// Images that the backward pass of the embedding takes at a time.
-  static constexpr Index embedding_images(MapSize map) { return images_of_megabyte(8 * dim, Type::tokens(map)); }
+  static constexpr Index embedding_images(MapSize map) { return images_of_training_part(8 * dim, Type::tokens(map)); }
 
   Index rows() const { return images_ * Type::tokens(map_); }
   MatrixView stream(Index block) const { return {streams_[static_cast<std::size_t>(block)], rows(), dim}; }

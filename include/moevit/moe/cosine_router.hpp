@@ -54,8 +54,8 @@ class CosineRouter {
     const Index rows = request.tokens.rows();
     const auto take = [&](Index columns) { return MatrixView(shared.take<float>(rows * columns), rows, columns); };
     const MatrixView d_logits = take(experts);
-    gate_gradient(routing, plan.weights, request.options, 1, d_logits);
-    softmax_gradient(routing.gates(), d_logits);
+    gate_gradient(routing, plan.weights, request.options, 1, d_logits, request.workspace.executor());
+    softmax_gradient(routing.gates(), d_logits, request.workspace);
     if (add_losses) add_losses(routing, d_logits);
     if (request.wants_random()) return;  // the logits came from nowhere
     grads.add_temperature_gradient(routing.logits(), d_logits, is_bounded());

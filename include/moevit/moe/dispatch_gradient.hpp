@@ -97,12 +97,10 @@ inline void scatter_gradient(const SparsePlan& plan, RowRange range, ConstMatrix
   });
 }
 
-/// Rows of the plan that go back at a time, of several experts or of a part of one: about a megabyte of them. It
-/// depends on the type only, so that sums have the same order with any number of threads.
+/// Rows of the plan that go back at a time, of several experts or of a part of one.
 template <TrainableBank B>
 constexpr Index backward_rows(Index rows) {
-  constexpr Index floats = 4 * B::dim + 2 * B::ExpertType::saved_width;
-  return std::min(rows, std::max(1024 * 1024 / static_cast<Index>(sizeof(float)) / floats, Index{256}));
+  return std::min(rows, rows_of_training_part(4 * B::dim + 2 * B::ExpertType::saved_width));
 }
 
 /// Gradients of such rows while they are computed.
@@ -153,8 +151,8 @@ void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, 
     if (plan.kept(expert) > 0) weights[expert] = bank.expert(expert).transposed(workspace);
   detail::spread_gradient(plan, d_combined, saved.outputs, pass, d_gates, workspace);
 
-  for (Index first = 0; first < plan.rows(); first += at_once) {
-    const RowRange range{first, std::min(at_once, plan.rows() - first)};
+  each_part(plan.rows(), ceil_div(plan.rows(), at_once), [&](Index first, Index count_of_part) {
+    const RowRange range{first, count_of_part};
     const auto part = [&](MatrixView block, Index row, Index count) { return block.rows_of(row - first, count); };
     const Index most = most_task_rows(range.count, workspace.workers(), B::block_rows);
     workspace.parallel(list_tasks(plan, range, most, tasks), [&](Index number, Arena& arena) {
@@ -172,7 +170,7 @@ void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, 
     for (int expert = 0; expert < plan.experts(); ++expert)
       if (const RowRange own = range.of(plan, expert); own.count > 0)
         detail::scatter_gradient(plan, own, part(rows.dx, own.first, own.count), dx, workspace);
-  }
+  });
 }
 
 }  // namespace moevit

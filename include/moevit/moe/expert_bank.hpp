@@ -81,7 +81,8 @@ class ExpertBank {
   /// ExpertRows, which may be none.
   template <class RowsOf>
   void add_gradients(const ExpertBank& /*weights*/, RowsOf rows_of, Workspace& workspace) {
-    const Index shares = workspace.workers();  // of each expert, as few of them may have rows
+    // Of each expert, as few of them may have rows; more shares than workers, as numbers of rows differ.
+    const Index shares = workspace.workers() == 1 ? 1 : 2 * workspace.workers();
     workspace.parallel(experts() * shares, [&](Index task, Arena& arena) {
       const ExpertRows rows = rows_of(task / shares);
       if (rows.x.rows() > 0)

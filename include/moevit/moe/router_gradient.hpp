@@ -31,23 +31,27 @@ inline void renormalise_gradient(std::span<const Choice> choices, Index k, Index
 
 /// d_gates (assigned; rows x E, a row for every `tokens_per_row` tokens) from d_weights, one per row of the plan.
 inline void gate_gradient(const Routing& routing, std::span<const float> d_weights, const RoutingOptions& options,
-                          Index tokens_per_row, MatrixView d_gates) {
+                          Index tokens_per_row, MatrixView d_gates, ExecutorRef executor) {
   const SparsePlan& plan = routing.plan;
   std::fill_n(d_gates.data(), d_gates.size(), 0.f);
   if (!options.scale_by_gate && !options.aligned_gradients) return;  // all weights are 1
-  for (int expert = 0; expert < plan.experts(); ++expert)
+  executor.run(plan.experts(), [&](Index task, Index) {
+    const auto expert = static_cast<int>(task);
     for (Index row = plan.first_row(expert); row < plan.first_row(expert) + plan.kept(expert); ++row) {
       const auto i = static_cast<std::size_t>(row);
       d_gates(plan.row_tokens()[i] / tokens_per_row, expert) += d_weights[i];
     }
+  });
   if (options.renormalise && options.scale_by_gate)
     detail::renormalise_gradient(plan.choices(), options.selected, tokens_per_row, routing.gates(), d_gates);
 }
 
 /// d_gates becomes the gradient of the logits that the gates are the softmax of.
-inline void softmax_gradient(ConstMatrixView gates, MatrixView d_gates) {
-  for (Index row = 0; row < gates.rows(); ++row)
-    simd::softmax_gradient_row(gates.row_data(row), d_gates.row_data(row), gates.cols(), 1.f, d_gates.row_data(row));
+inline void softmax_gradient(ConstMatrixView gates, MatrixView d_gates, Workspace& workspace) {
+  workspace.parallel_rows(gates.rows(), 256, [&](Index first, Index count, Arena&) {
+    for (Index row = first; row < first + count; ++row)
+      simd::softmax_gradient_row(gates.row_data(row), d_gates.row_data(row), gates.cols(), 1.f, d_gates.row_data(row));
+  });
 }
 
 /// Adds the gradient of a router's auxiliary losses to that of its logits, rows x E; nothing where it is not set.

@@ -62,11 +62,13 @@ class SparseBlock : public BlockBase<config> {
     const Arena::Scope scope(workspace.shared());
     const MatrixView normed = normed_rows(saved.middle, workspace);
     const bool is_masked = masks.mlp.is_active();
-    for (Index row = 0; row < result.rows(); ++row)
-      if (is_masked)
-        std::fill_n(result.row_data(row), config.dim, 0.f);
-      else
-        std::copy_n(saved.middle.row_data(row), config.dim, result.row_data(row));
+    workspace.parallel_rows(result.rows(), 256, [&](Index first, Index count, Arena&) {
+      for (Index row = first; row < first + count; ++row)
+        if (is_masked)
+          std::fill_n(result.row_data(row), config.dim, 0.f);
+        else
+          std::copy_n(saved.middle.row_data(row), config.dim, result.row_data(row));
+    });
     sparse_.forward_saved(
         {normed, result, is_masked ? nullptr : this->scale2(), images, config.tokens(), copies, block, masks.experts},
         saved.sparse, routed, context);
@@ -93,7 +95,9 @@ class SparseBlock : public BlockBase<config> {
           workspace);
       const MatrixView normed = normed_rows(saved.middle, workspace);
       const MatrixView d_normed(workspace.shared().template take<float>(normed.size()), normed.rows(), config.dim);
-      std::fill_n(d_normed.data(), d_normed.size(), 0.f);
+      workspace.parallel_rows(d_normed.rows(), 256, [&](Index first, Index count, Arena&) {
+        std::fill_n(d_normed.row_data(first), count * config.dim, 0.f);
+      });
       sparse_.backward({normed, normed, nullptr, images, config.tokens(), copies, block, masks.experts}, saved.sparse,
                        d_branch, grads.sparse_, plan, add_losses, d_normed, context);
       this->norm2().backward(saved.middle, d_normed, grads.norm2(), d_stream, config.epsilon, workspace);
