@@ -55,20 +55,27 @@ struct Scaling {
   }
 };
 
-/// Every iteration calls one(input) and two(input), the same work with one and with two threads, and a loop of
-/// multiply-adds of about the same length with one and with two threads, so that all four meet the same neighbours.
-/// same(): whether both gave the same bits. "vs_fma" is the target: at least 0.93. Where fma_scaling is far below 2,
-/// others use the cores, and nothing can be said; handover_ns tells whether the cores share a cache.
+/// Every iteration calls one(input) and two(input), the same work with one and with two threads, several times in a
+/// row, as in use: the first call finds sleeping threads and cold caches. A loop of multiply-adds of about the same
+/// length with one and with two threads goes along, so that all four meet the same neighbours. same(): whether both
+/// gave the same bits. "vs_fma" is the target: at least 0.93. Where fma_scaling is far below 2, others use the cores,
+/// and nothing can be said; handover_ns tells whether the cores share a cache.
 template <class One, class Two, class Same>
 void measure_scaling(benchmark::State& state, One&& one, Two&& two, Same&& same) {
   Scaling work, fma;
   ThreadPool pool(2);
-  const double pass = seconds_of([&] { one(Index{0}); });
+  constexpr int calls = 4;
+  const auto seconds_of_calls = [](auto& run, Index input) {
+    return seconds_of([&] {
+      for (int call = 0; call < calls; ++call) run(input);
+    });
+  };
+  const double pass = seconds_of_calls(one, 0);
   const auto rounds = static_cast<Index>(100'000 * pass / seconds_of([] { run_multiply_adds(100'000); }));
   Index input = 0;
   for (auto _ : state) {
-    work.one.push_back(seconds_of([&] { one(input); }));
-    work.two.push_back(seconds_of([&] { two(input); }));
+    work.one.push_back(seconds_of_calls(one, input));
+    work.two.push_back(seconds_of_calls(two, input));
     if (!same()) return refuse(state, "two threads gave other bits than one");
     fma.one.push_back(2. * seconds_of([&] { run_multiply_adds(rounds); }));
     fma.two.push_back(seconds_of([&] { pool.run(2, [&](Index, Index) { run_multiply_adds(rounds); }); }));
