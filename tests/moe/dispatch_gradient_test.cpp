@@ -12,7 +12,7 @@ using namespace moevit::test;
 namespace {
 
 constexpr Index dim = 64, experts = 4, tokens = 300, selected = 2;
-using Wide = Mlp<dim, 1024>;
+using Wide = Mlp<dim, 2048>;
 
 template <class Bank>
 using Layer = SparseMlp<TopKRouter<dim, experts>, Bank, MoeConfig{.experts = experts, .selected = selected}>;
@@ -28,7 +28,9 @@ std::vector<Parameter> parameters_of(Net& layer) {
 template <class Net>
 std::vector<float> gradients_of(const Net& layer, Index first, Index count, Index threads) {
   const std::vector<float> x = normal_values(tokens * dim, 8), cotangent = normal_values(tokens * dim, 9);
-  const auto part = [&](const std::vector<float>& all) { return ConstMatrixView(all.data() + first * dim, count, dim); };
+  const auto part = [&](const std::vector<float>& all) {
+    return ConstMatrixView(all.data() + first * dim, count, dim);
+  };
   const RoutingOptions options = routing_options(Net::defaults);
   Context context(Net::training_scratch(options, 1, count), {.threads = threads}, {}, {0}, 1);
   context.routing = options;
