@@ -66,8 +66,9 @@ void compare_router_gradients(const RoutedBatch& batch, const RuntimeRouter& rou
     }
   RowMajorMatrix logits(plan.tokens(), plan.experts());
   const MatrixView d_logits(logits.data(), logits.rows(), logits.cols());
-  gate_gradient(batch.routing, d_weights, batch.settings.options, 1, d_logits);
-  softmax_gradient(batch.routing.gates(), d_logits);
+  Workspace workspace({0, 0});
+  gate_gradient(batch.routing, d_weights, batch.settings.options, 1, d_logits, workspace);
+  softmax_gradient(batch.routing.gates(), d_logits, workspace);
   add_losses_of_groups(batch, 1., d_logits);
   const ConstMatrixView x(router.x.data(), plan.tokens(), router.dim);
   std::vector<float> d_kernel(static_cast<std::size_t>(router.dim * router.experts)), d_x(router.x.size());

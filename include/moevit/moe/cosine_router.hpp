@@ -54,7 +54,7 @@ class CosineRouter {
     const Index rows = request.tokens.rows();
     const auto take = [&](Index columns) { return MatrixView(shared.take<float>(rows * columns), rows, columns); };
     const MatrixView d_logits = take(experts);
-    gate_gradient(routing, plan.weights, request.options, 1, d_logits, request.workspace.executor());
+    gate_gradient(routing, plan.weights, request.options, 1, d_logits, request.workspace);
     softmax_gradient(routing.gates(), d_logits, request.workspace);
     if (add_losses) add_losses(routing, d_logits);
     if (request.wants_random()) return;  // the logits came from nowhere

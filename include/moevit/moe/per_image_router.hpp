@@ -93,7 +93,7 @@ class PerImageRouter {
     const Arena::Scope scope_of_logits(shared);
     const Index images = request.images, tokens = request.tokens_per_image;
     const MatrixView d_logits(shared.template take<float>(images * experts), images, experts);
-    gate_gradient(routing, plan.weights, request.options, tokens, d_logits, request.workspace.executor());
+    gate_gradient(routing, plan.weights, request.options, tokens, d_logits, request.workspace);
     softmax_gradient(routing.gates(), d_logits, request.workspace);
     if (add_losses) add_losses(routing, d_logits);
     if (request.wants_random()) return;

@@ -31,11 +31,11 @@ inline void renormalise_gradient(std::span<const Choice> choices, Index k, Index
 
 /// d_gates (assigned; rows x E, a row for every `tokens_per_row` tokens) from d_weights, one per row of the plan.
 inline void gate_gradient(const Routing& routing, std::span<const float> d_weights, const RoutingOptions& options,
-                          Index tokens_per_row, MatrixView d_gates, ExecutorRef executor) {
+                          Index tokens_per_row, MatrixView d_gates, Workspace& workspace) {
   const SparsePlan& plan = routing.plan;
   std::fill_n(d_gates.data(), d_gates.size(), 0.f);
   if (!options.scale_by_gate && !options.aligned_gradients) return;  // all weights are 1
-  executor.run(plan.experts(), [&](Index task, Index) {
+  workspace.parallel(plan.experts(), [&](Index task, Arena&) {
     const auto expert = static_cast<int>(task);
     for (Index row = plan.first_row(expert); row < plan.first_row(expert) + plan.kept(expert); ++row) {
       const auto i = static_cast<std::size_t>(row);

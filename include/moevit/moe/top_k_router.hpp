@@ -118,7 +118,7 @@ class LinearRouter {
     const Arena::Scope scope_of_logits(workspace.shared());
     const Index rows = request.tokens.rows();
     const MatrixView d_logits(workspace.shared().template take<float>(rows * experts), rows, experts);
-    gate_gradient(routing, plan.weights, request.options, 1, d_logits, request.workspace.executor());
+    gate_gradient(routing, plan.weights, request.options, 1, d_logits, request.workspace);
     softmax_gradient(routing.gates(), d_logits, request.workspace);
     if (add_losses) add_losses(routing, d_logits);
     if (request.wants_random()) return;  // the logits came from nowhere

@@ -19,17 +19,17 @@ MOEVIT_ALWAYS_INLINE ValueAndSlope<Arch> activate_with_slope(const Batch<Arch>& 
   const B one(1.f);
   if constexpr (activation == Activation::gelu_tanh) {
     // x s(v) with s the logistic function and v = 2u: s + x s (1 - s) v'
+    constexpr float linear = -detail::log2_e * detail::gelu_linear, cubic = -detail::log2_e * detail::gelu_cubic;
     const B square = x * x;
-    const B v = x * fma<Arch>(square, B(2.f * 0.7978845608f * 0.044715f), B(2.f * 0.7978845608f));
-    const B slope = fma<Arch>(square, B(6.f * 0.7978845608f * 0.044715f), B(2.f * 0.7978845608f));
-    const B s = quotient<Arch>(one, one + exp<Arch>(B(0.f) - v));
+    const B slope = fma<Arch>(square, B(3.f * detail::gelu_cubic), B(detail::gelu_linear));
+    const B s = quotient<Arch>(one, one + bounded_exp2<Arch>(x * fma<Arch>(square, B(cubic), B(linear))));
     return {x * s, fma<Arch>(s * (one - s), x * slope, s)};
   } else if constexpr (activation == Activation::gelu_erf) {
     const B density = B(0.3989422804f) * exp<Arch>(x * x * B(-0.5f));
-    const B s = B(0.5f) * (one + xsimd::erf(x * B(0.70710678118f)));
+    const B s = detail::normal_distribution<Arch>(x);
     return {x * s, fma<Arch>(x, density, s)};
   } else if constexpr (activation == Activation::gelu_quick) {
-    const B s = quotient<Arch>(one, one + exp<Arch>(x * B(-1.702f)));
+    const B s = quotient<Arch>(one, one + bounded_exp2<Arch>(x * B(-detail::gelu_slope)));
     return {x * s, fma<Arch>(s * (one - s), x * B(1.702f), s)};
   } else {
     return {activate<activation, Arch>(x), xsimd::select(x > B(0.f), one, x * B(0.f))};  // 0 at 0, as JAX has it
