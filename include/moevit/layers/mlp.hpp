@@ -45,9 +45,15 @@ class Mlp {
   }
   /// The same for rows that are not tiled yet. y may be the residual, not x.
   void forward(ConstMatrixView x, MatrixView y, Arena& arena, const simd::Epilogue& epilogue = {}) const {
+    forward_rows(
+        x.rows(), [&](Index row) { return x.row_data(row); }, y, arena, epilogue);
+  }
+  /// The same for rows wherever they lie: row_of(row) points to `dim` floats, which are read before the next call.
+  template <class RowOf>
+  void forward_rows(Index rows, RowOf row_of, MatrixView y, Arena& arena, const simd::Epilogue& epilogue = {}) const {
     const Arena::Scope scope(arena);
-    const simd::RowTiles tiles = take_input(x.rows(), arena);
-    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+    const simd::RowTiles tiles = take_input(rows, arena);
+    simd::fill_tiles(tiles, row_of);
     forward(tiles, y, arena, epilogue);
   }
 

@@ -24,11 +24,11 @@ constexpr Index dispatch_shared_bytes(Index rows, Index experts) {
   return arena_bytes<float>(rows * B::dim) + arena_bytes<ExpertTask>(experts + rows);
 }
 
-/// Bytes of scratch of a worker: gathered rows, and what an expert needs for them.
+/// Bytes of scratch of a worker: gathered rows, or one rounded row, and what an expert needs for them.
 template <class B>
 constexpr Index dispatch_worker_bytes(Index rows) {
-  const Index block = std::min(rows, Index{B::block_rows});
-  return arena_bytes<float>(block * B::dim) + B::scratch_bytes(block);
+  const Index block = std::min(rows, Index{B::block_rows}), gathered = GatheringBank<B> ? 1 : block;
+  return arena_bytes<float>(gathered * B::dim) + B::scratch_bytes(block);
 }
 
 /// Consecutive rows of a plan.
@@ -85,6 +85,28 @@ inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& tas
   return {room, task.rows, x.cols()};
 }
 
+/// y = expert(x[token of row]) for the rows of a task; bf16: x is rounded to bfloat16.
+template <Bank B>
+void run_task(const SparsePlan& plan, const ExpertTask& task, const B& bank, ConstMatrixView x, bool bf16, MatrixView y,
+              Arena& arena) {
+  if constexpr (GatheringBank<B>) {
+    const std::int32_t* tokens = plan.row_tokens().data() + task.first_row;
+    if (!bf16)
+      return bank.forward_rows(
+          task.expert, task.rows, [&](Index row) { return x.row_data(tokens[row]); }, y, arena);
+    float* const rounded = arena.take<float>(B::dim);
+    const auto rounded_row = [&](Index row) {
+      std::copy_n(x.row_data(tokens[row]), B::dim, rounded);
+      simd::round_row_to_bf16(rounded, B::dim);
+      return static_cast<const float*>(rounded);
+    };
+    bank.forward_rows(task.expert, task.rows, rounded_row, y, arena);
+  } else {
+    float* const room = arena.take<float>(task.rows * B::dim);
+    bank.forward(task.expert, gather_rows(plan, task, x, bf16, room), y, arena);
+  }
+}
+
 /// outputs[row] = expert(x[token of row]) for every row of the plan, and nothing else; returns the rows multiplied.
 /// x: tokens x D, outputs: plan.rows() x D. bf16: rows are rounded to bfloat16 before and after the expert.
 template <Bank B>
@@ -94,9 +116,8 @@ Index run_experts(const SparsePlan& plan, const B& bank, ConstMatrixView x, Matr
   std::atomic<Index> multiplied = 0;
   workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
     const ExpertTask& task = tasks[number];
-    float* room = arena.take<float>(task.rows * B::dim);
     const MatrixView y = outputs.rows_of(task.first_row, task.rows);
-    bank.forward(task.expert, gather_rows(plan, task, x, bf16, room), y, arena);
+    run_task(plan, task, bank, x, bf16, y, arena);
     if (bf16)
       for (Index row = 0; row < task.rows; ++row) simd::round_row_to_bf16(y.row_data(row), B::dim);
     multiplied.fetch_add(task.rows, std::memory_order_relaxed);

@@ -27,6 +27,13 @@ concept Bank = requires(const B& bank, ConstMatrixView x, MatrixView y, Arena& a
   bank.forward(Index{0}, x, y, arena);
 };
 
+/// A bank that also takes the rows of a block wherever they lie: forward_rows(expert, rows, row_of, y, arena), where
+/// row_of(row) points to `dim` floats that are read before the next call. They need not be gathered first then.
+template <class B>
+concept GatheringBank = Bank<B> && requires(const B& bank, const float* (*row_of)(Index), MatrixView y, Arena& arena) {
+  bank.forward_rows(Index{0}, Index{1}, row_of, y, arena);
+};
+
 /// What the gradients of one expert's weights are made of, one row for each of its rows in a pass.
 struct ExpertRows {
   ConstMatrixView x;          ///< rows x D
@@ -73,6 +80,14 @@ class ExpertBank {
   /// y = expert(x) for a block of rows.
   void forward(Index number, ConstMatrixView x, MatrixView y, Arena& arena) const {
     expert(number).forward(x, y, arena);
+  }
+  /// See GatheringBank.
+  template <class RowOf>
+  requires requires(const X& expert, RowOf row_of, MatrixView y, Arena& arena) {
+    expert.forward_rows(Index{1}, row_of, y, arena);
+  }
+  void forward_rows(Index number, Index rows, RowOf row_of, MatrixView y, Arena& arena) const {
+    expert(number).forward_rows(rows, row_of, y, arena);
   }
 
   /// Shared scratch that training needs beside that of the experts.

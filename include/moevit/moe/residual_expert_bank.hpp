@@ -47,10 +47,16 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias, has_output_bias
 
   /// y = mlp with core + residual weights (x), for a block of rows.
   void forward(Index expert, ConstMatrixView x, MatrixView y, Arena& arena) const {
+    forward_rows(
+        expert, x.rows(), [&](Index row) { return x.row_data(row); }, y, arena);
+  }
+  /// See GatheringBank.
+  template <class RowOf>
+  void forward_rows(Index expert, Index rows, RowOf row_of, MatrixView y, Arena& arena) const {
     static constexpr Activation inner = activation;
-    const simd::RowTiles tiles = take_tiles(x.rows(), core_hidden_.kernel(), arena),
-                         middle = take_tiles(x.rows(), core_output_.kernel(), arena);
-    simd::fill_tiles(tiles, [&](Index row) { return x.row_data(row); });
+    const simd::RowTiles tiles = take_tiles(rows, core_hidden_.kernel(), arena),
+                         middle = take_tiles(rows, core_output_.kernel(), arena);
+    simd::fill_tiles(tiles, row_of);
     hidden_rows(expert, tiles, {.activation = &inner}, simd::TilesOut{middle}, arena);
     output_rows(expert, middle, simd::RowsOut{y.data(), y.stride()}, arena);
   }
