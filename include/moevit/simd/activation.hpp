@@ -8,7 +8,6 @@ namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
-inline constexpr float log2_e = 1.4426950409f;
 inline constexpr float gelu_slope = 1.702f * log2_e;  ///< of gelu_quick, for powers of two
 /// gelu_tanh is x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): 2u = gelu_linear x + gelu_cubic x^3.
 inline constexpr float gelu_linear = 2.f * 0.7978845608f, gelu_cubic = gelu_linear * 0.044715f;
@@ -39,7 +38,7 @@ template <Activation activation, class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> activate(const Batch<Arch>& x) {
   using B = Batch<Arch>;
   if constexpr (activation == Activation::gelu_tanh) {
-    constexpr float linear = -detail::log2_e * detail::gelu_linear, cubic = -detail::log2_e * detail::gelu_cubic;
+    constexpr float linear = -log2_e * detail::gelu_linear, cubic = -log2_e * detail::gelu_cubic;
     return quotient<Arch>(x, B(1.f) + bounded_exp2<Arch>(x * fma<Arch>(x * x, B(cubic), B(linear))));
   } else if constexpr (activation == Activation::gelu_erf) {
     return x * detail::normal_distribution<Arch>(x);

@@ -19,13 +19,13 @@ MOEVIT_ALWAYS_INLINE ValueAndSlope<Arch> activate_with_slope(const Batch<Arch>& 
   const B one(1.f);
   if constexpr (activation == Activation::gelu_tanh) {
     // x s(v) with s the logistic function and v = 2u: s + x s (1 - s) v'
-    constexpr float linear = -detail::log2_e * detail::gelu_linear, cubic = -detail::log2_e * detail::gelu_cubic;
+    constexpr float linear = -log2_e * detail::gelu_linear, cubic = -log2_e * detail::gelu_cubic;
     const B square = x * x;
     const B slope = fma<Arch>(square, B(3.f * detail::gelu_cubic), B(detail::gelu_linear));
     const B s = quotient<Arch>(one, one + bounded_exp2<Arch>(x * fma<Arch>(square, B(cubic), B(linear))));
     return {x * s, fma<Arch>(s * (one - s), x * slope, s)};
   } else if constexpr (activation == Activation::gelu_erf) {
-    const B density = B(0.3989422804f) * exp<Arch>(x * x * B(-0.5f));
+    const B density = B(0.3989422804f) * exp2_of_negative<Arch>(x * x * B(-0.5f * log2_e));
     const B s = detail::normal_distribution<Arch>(x);
     return {x * s, fma<Arch>(x, density, s)};
   } else if constexpr (activation == Activation::gelu_quick) {

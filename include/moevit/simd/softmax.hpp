@@ -28,19 +28,19 @@ float largest_of_lines(const float* x, Index line, Index count) {
 template <class Arch = DefaultArch>
 float exp_lines(const float* x, Index line, Index count, float factor, float* y) {
   using B = Batch<Arch>;
-  const B top(detail::largest_of_lines<Arch>(x, line, count)), scale(factor);
+  const B top(detail::largest_of_lines<Arch>(x, line, count)), scale(factor * log2_e);
   const Index whole = count / lanes<Arch> * lanes<Arch>;
   B sum(0.f);
   for (Index i = 0; i < whole; i += lanes<Arch>) {
     const Index place = i / 16 * line + i % 16;
-    const B value = exp_of_negative<Arch>((B::load_unaligned(x + place) - top) * scale);
+    const B value = exp2_of_negative<Arch>((B::load_unaligned(x + place) - top) * scale);
     value.store_unaligned(y + place);
     sum += value;
   }
   if (const Index rest = count - whole) {
     const Index place = whole / 16 * line + whole % 16;
     const B value =
-        keep_first<Arch>(exp_of_negative<Arch>((load_first<Arch>(x + place, rest, 0.f) - top) * scale), rest, 0.f);
+        keep_first<Arch>(exp2_of_negative<Arch>((load_first<Arch>(x + place, rest, 0.f) - top) * scale), rest, 0.f);
     store_first<Arch>(value, y + place, rest);
     sum += value;
   }

@@ -30,13 +30,13 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> largest_of_columns(const float* x, Index count)
 template <class Arch = DefaultArch>
 void exp_columns(float* x, Index count, Index columns, float factor, float* inverse_sums) {
   using B = Batch<Arch>;
-  const B scale(factor);
+  const B scale(factor * log2_e);
   for (Index first = 0; first < columns; first += lanes<Arch>) {
     float* column = x + first;
     const B top = detail::largest_of_columns<Arch>(column, count);
     B sum(0.f);
     for (Index row = 0; row < count; ++row, column += detail::column_step) {
-      const B value = exp_of_negative<Arch>((B::load_aligned(column) - top) * scale);
+      const B value = exp2_of_negative<Arch>((B::load_aligned(column) - top) * scale);
       value.store_aligned(column);
       sum += value;
     }
@@ -49,14 +49,14 @@ void exp_columns(float* x, Index count, Index columns, float factor, float* inve
 template <class Arch = DefaultArch>
 void softmax_gradient_columns(float* scores, float* dp, Index count, Index columns, float factor) {
   using B = Batch<Arch>;
-  const B scale(factor);
+  const B scale(factor), scale_of_power(factor * log2_e);
   for (Index first = 0; first < columns; first += lanes<Arch>) {
     float *p = scores + first, *d = dp + first;
     const B top = detail::largest_of_columns<Arch>(p, count);
     B sum(0.f), sum_with_d(0.f);
     for (Index row = 0; row < count; ++row) {
       const Index place = row * detail::column_step;
-      const B value = exp_of_negative<Arch>((B::load_aligned(p + place) - top) * scale);
+      const B value = exp2_of_negative<Arch>((B::load_aligned(p + place) - top) * scale_of_power);
       value.store_aligned(p + place);
       sum += value;
       sum_with_d = fma<Arch>(value, B::load_aligned(d + place), sum_with_d);

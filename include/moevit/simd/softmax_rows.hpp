@@ -21,7 +21,7 @@ void softmax_tile(From from, Index rows, Index count, To to) {
   for (Index col = 1; col < count; ++col) top = xsimd::max(top, B::load_aligned(tile + col * lanes<Arch>));
   B sum(0.f);
   for (Index col = 0; col < count; ++col) {
-    const B value = exp_of_negative<Arch>(B::load_aligned(tile + col * lanes<Arch>) - top);
+    const B value = exp2_of_negative<Arch>((B::load_aligned(tile + col * lanes<Arch>) - top) * B(log2_e));
     value.store_aligned(tile + col * lanes<Arch>);
     sum += value;
   }
