@@ -1,4 +1,4 @@
-/// What sparsity costs beside the experts: gathering their rows, and combining their outputs by token.
+/// What sparsity costs beside the experts: taking rows to them, and combining their outputs by token.
 #include "moe_common.hpp"
 
 #include <moevit/moe/dispatch.hpp>
@@ -15,8 +15,13 @@ struct CopyBank {
   static constexpr Index block_rows = 112;
   static constexpr Index scratch_bytes(Index) { return 0; }
   Index experts() const { return expert_count; }
-  void forward(Index, ConstMatrixView x, MatrixView y, Arena&) const {
-    for (Index row = 0; row < x.rows(); ++row) std::copy_n(x.row_data(row), dim, y.row_data(row));
+  void forward(Index expert, ConstMatrixView x, MatrixView y, Arena& arena) const {
+    forward_rows(
+        expert, x.rows(), [&](Index row) { return x.row_data(row); }, y, arena);
+  }
+  template <class RowOf>
+  void forward_rows(Index, Index rows, RowOf row_of, MatrixView y, Arena&) const {
+    for (Index row = 0; row < rows; ++row) std::copy_n(row_of(row), dim, y.row_data(row));
   }
 };
 
@@ -51,7 +56,7 @@ struct Dispatched {
   }
 };
 
-/// Each row is read and written twice: into the block that an expert reads, and from there.
+/// Each row is read and written once, where banks put it into tiles.
 template <Index token_count, Index width, Index experts>
 Case gather_case() {
   using Data = Dispatched<token_count, width, experts>;
@@ -60,7 +65,7 @@ Case gather_case() {
     const Index rows =
         run_experts(data->plan(input), typename Data::Bank{}, data->x_view(input),
                     {data->gathered.data(), Data::rows, width}, false, data->tasks.data(), data->workspace);
-    return data->work(4 * rows);
+    return data->work(2 * rows);
   };
   const auto check = [data](Index input) {
     const SparsePlan& plan = data->plan(input);

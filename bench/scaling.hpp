@@ -70,8 +70,8 @@ void measure_scaling(benchmark::State& state, One&& one, Two&& two, Same&& same)
       for (int call = 0; call < calls; ++call) run(input);
     });
   };
-  const double pass = seconds_of_calls(one, 0);
-  const auto rounds = static_cast<Index>(100'000 * pass / seconds_of([] { run_multiply_adds(100'000); }));
+  const double seconds = seconds_of_calls(one, 0);
+  const auto rounds = static_cast<Index>(100'000 * seconds / seconds_of([] { run_multiply_adds(100'000); }));
   Index input = 0;
   for (auto _ : state) {
     work.one.push_back(seconds_of_calls(one, input));

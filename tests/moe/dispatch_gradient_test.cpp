@@ -83,6 +83,17 @@ void check_parts() {
 
 }  // namespace
 
+TEST_CASE("a plan without rows has no gradients") {
+  const ExpertBank<Mlp<dim, 4>> bank(experts);
+  ExpertBank<Mlp<dim, 4>> grads(experts);
+  const SparsePlan plan;
+  Workspace workspace(dispatch_training_scratch<ExpertBank<Mlp<dim, 4>>>(0, experts));
+  const ConstMatrixView none(nullptr, 0, dim);
+  const SavedExperts saved{{nullptr, 0, 4}, {nullptr, 0, dim}};
+  CHECK_NOTHROW(run_experts_saved(plan, bank, none, saved, {}, workspace));
+  CHECK_NOTHROW(experts_backward(plan, bank, none, saved, none, {}, grads, nullptr, {nullptr, 0, dim}, workspace));
+}
+
 TEST_CASE("rows of experts that go back in parts have the gradients of all, the same bits for any number of threads") {
   SECTION("plain experts") { check_parts<ExpertBank<Wide>>(); }
   SECTION("residual experts") { check_parts<ResidualExpertBank<Wide>>(); }

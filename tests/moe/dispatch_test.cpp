@@ -27,6 +27,10 @@ struct CountingBank {
   }
 };
 
+// The kinds of banks that there are take rows from where they lie; others have them gathered.
+static_assert(GatheringBank<ExpertBank<Mlp<dim, 4>>> && GatheringBank<ResidualExpertBank<Mlp<dim, 4>>> &&
+              !GatheringBank<CountingBank>);
+
 SparsePlan random_plan(Index tokens, Index experts, Index k, Index capacity, std::mt19937& generator) {
   std::vector<float> gates(static_cast<std::size_t>(tokens * experts));
   for (float& gate : gates) gate = static_cast<float>(generator() % 1000) / 1000.f;

@@ -84,6 +84,20 @@ void check_activation(Activation activation, Index count) {
   }
 }
 
+/// Far from 0 every activation is 0 or x.
+template <class Arch>
+void check_slopes_far_away(Activation activation) {
+  for (const float x : {20.f, 51.f, 1e4f, 1e13f, 1e19f, 3e38f}) {
+    CAPTURE(static_cast<int>(activation), x);
+    std::vector<float> points{-x, x}, slopes{1.f, 1.f};
+    simd::activate_with_gradient_row<Arch>(activation, points.data(), slopes.data(), 2);
+    CHECK(slopes[0] == Approx(0.).margin(1e-6));
+    CHECK(slopes[1] == Approx(1.).margin(1e-6));
+    CHECK(points[0] == Approx(0.).margin(1e-6 * double{x}));
+    CHECK(points[1] == Approx(double{x}));
+  }
+}
+
 /// sum over i of dy_i d y_i / d x, by differences of a row function in double precision.
 template <class F>
 std::vector<double> row_gradient(F f, const std::vector<double>& x, const std::vector<float>& dy) {
@@ -179,8 +193,10 @@ TEST_CASE("products over rows equal plain loops") {
 TEST_CASE("slopes of activations are those of differences") {
   test::for_each_architecture([]<class Arch>(Arch) {
     for (const Activation activation :
-         {Activation::gelu_tanh, Activation::gelu_erf, Activation::gelu_quick, Activation::relu})
+         {Activation::gelu_tanh, Activation::gelu_erf, Activation::gelu_quick, Activation::relu}) {
       for (const Index count : test::counts_around(lanes<Arch>)) check_activation<Arch>(activation, count);
+      check_slopes_far_away<Arch>(activation);
+    }
   });
 }
 

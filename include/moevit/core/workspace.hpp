@@ -27,16 +27,15 @@ constexpr ScratchBytes one_after_the_other(ScratchBytes a, ScratchBytes b) {
 /// make a larger block: 131 rows are blocks of 66 and 65, 100 rows are one of 100.
 constexpr Index largest_block(Index rows, Index most) { return std::min(rows, most); }
 
-/// Rows that a training pass takes at a time where each needs `floats` floats on its way back: a few megabytes, so that
-/// each of several threads has about one of them in its caches and they seldom wait for each other; at least 256, that
-/// weights are worth their transposing. It depends on the model only, so that sums have the same order with any number
-/// of threads.
+/// Most rows that a training pass takes at a time where each needs `floats` floats on its way back: a few megabytes, so
+/// that each of several threads has about one of them in its caches and they seldom wait for each other; at least 256,
+/// so that transposed weights serve many. It does not depend on the number of threads, so sums have one order.
 constexpr Index rows_of_training_part(Index floats) {
   constexpr Index room = 4 * 1024 * 1024 / static_cast<Index>(sizeof(float));
   return std::max(room / floats, Index{256});
 }
 
-/// f(first, count) for each of `parts` nearly equal parts of 0..count-1, one after the other.
+/// f(first, own) for each of `parts` nearly equal parts of 0..count-1, one after the other; parts <= count.
 template <class F>
 void each_part(Index count, Index parts, F f) {
   for (Index part = 0; part < parts; ++part) {

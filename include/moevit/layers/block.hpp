@@ -13,7 +13,8 @@ constexpr Index training_rows() {
   return round_up(rows_of_training_part(floats), config.tokens());
 }
 
-/// f(first row, rows) for nearly equal parts of the stream of at most so many rows, one after the other.
+/// f(first row, rows) for nearly equal parts of a stream of `rows` rows, each of at most training_rows, one after the
+/// other.
 template <VitConfig config, class F>
 void each_training_part(Index rows, F f) {
   constexpr Index tokens = config.tokens();

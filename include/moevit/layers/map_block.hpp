@@ -108,14 +108,13 @@ class MapBlockBase {
     return branch;
   }
 
-  /// f(first row, rows, part of the batch) for parts of at most `most` images, one after the other.
+  /// f(first row, rows, part of the batch) for nearly equal parts of at most `most` images, one after the other.
   template <class F>
   static void each_part(const MapBatch& batch, Index most, F f) {
     const Index rows = tokens(batch.map);
-    for (Index first = 0; first < batch.images; first += most) {
-      const Index count = std::min(most, batch.images - first);
+    moevit::each_part(batch.images, ceil_div(batch.images, most), [&](Index first, Index count) {
       f(first * rows, count * rows, MapBatch{count, batch.map, batch.block});
-    }
+    });
   }
 
   template <class Self>

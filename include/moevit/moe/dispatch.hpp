@@ -1,4 +1,4 @@
-/// Executes a plan: gathers the rows of each expert, computes exactly those, and combines them by token.
+/// Executes a plan: takes the rows of each expert to it, computes exactly those, and combines them by token.
 #pragma once
 
 #include <moevit/core/workspace.hpp>
@@ -85,22 +85,22 @@ inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& tas
   return {room, task.rows, x.cols()};
 }
 
-/// y = expert(x[token of row]) for the rows of a task; bf16: x is rounded to bfloat16.
+/// y = expert(x[token of row]) for the rows of a task, in scratch of dispatch_worker_bytes; x: tokens x D, y: task.rows
+/// x D. bf16: rows of x are rounded to bfloat16.
 template <Bank B>
 void run_task(const SparsePlan& plan, const ExpertTask& task, const B& bank, ConstMatrixView x, bool bf16, MatrixView y,
               Arena& arena) {
   if constexpr (GatheringBank<B>) {
     const std::int32_t* tokens = plan.row_tokens().data() + task.first_row;
-    if (!bf16)
-      return bank.forward_rows(
-          task.expert, task.rows, [&](Index row) { return x.row_data(tokens[row]); }, y, arena);
     float* const rounded = arena.take<float>(B::dim);
-    const auto rounded_row = [&](Index row) {
-      std::copy_n(x.row_data(tokens[row]), B::dim, rounded);
+    const auto row_of = [&](Index row) -> const float* {
+      const float* const values = x.row_data(tokens[row]);
+      if (!bf16) return values;
+      std::copy_n(values, B::dim, rounded);
       simd::round_row_to_bf16(rounded, B::dim);
-      return static_cast<const float*>(rounded);
+      return rounded;
     };
-    bank.forward_rows(task.expert, task.rows, rounded_row, y, arena);
+    bank.forward_rows(task.expert, task.rows, row_of, y, arena);
   } else {
     float* const room = arena.take<float>(task.rows * B::dim);
     bank.forward(task.expert, gather_rows(plan, task, x, bf16, room), y, arena);

@@ -27,11 +27,12 @@ concept Bank = requires(const B& bank, ConstMatrixView x, MatrixView y, Arena& a
   bank.forward(Index{0}, x, y, arena);
 };
 
-/// A bank that also takes the rows of a block wherever they lie: forward_rows(expert, rows, row_of, y, arena), where
-/// row_of(row) points to `dim` floats that are read before the next call. They need not be gathered first then.
+/// A bank that also takes the rows of a block wherever they lie, so that they need not be gathered first:
+/// forward_rows(expert, rows, row_of, y, arena). row_of(row), which may be called again for the same row, points to
+/// `dim` floats until it is called the next time. y: rows x D.
 template <class B>
 concept GatheringBank = Bank<B> && requires(const B& bank, const float* (*row_of)(Index), MatrixView y, Arena& arena) {
-  bank.forward_rows(Index{0}, Index{1}, row_of, y, arena);
+  { bank.forward_rows(Index{0}, Index{1}, row_of, y, arena) } -> std::same_as<void>;
 };
 
 /// What the gradients of one expert's weights are made of, one row for each of its rows in a pass.

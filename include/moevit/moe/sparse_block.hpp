@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/layers/block.hpp>
+#include <moevit/moe/expert_branch.hpp>
 #include <moevit/moe/soft_mlp.hpp>
 #include <moevit/moe/sparse_mlp.hpp>
 
@@ -18,7 +19,7 @@ class SparseBlock : public BlockBase<config> {
     Workspace& workspace = context.workspace();
     this->attend(stream, workspace);
     const Arena::Scope scope(workspace.shared());
-    const MatrixView normed = normed_rows(stream, workspace);
+    const MatrixView normed = normed_rows(this->norm2(), config.epsilon, stream, workspace);
     sparse_.forward({normed, stream, this->scale2(), images, config.tokens(), copies, block}, context);
   }
 
@@ -60,23 +61,12 @@ class SparseBlock : public BlockBase<config> {
                          saved.middle.rows_of(first, count), workspace, masks.from(first, config.dim));
     });
     const Arena::Scope scope(workspace.shared());
-    const MatrixView normed = normed_rows(saved.middle, workspace);
-    const bool is_masked = masks.mlp.is_active();
-    workspace.parallel_rows(result.rows(), 256, [&](Index first, Index count, Arena&) {
-      for (Index row = first; row < first + count; ++row)
-        if (is_masked)
-          std::fill_n(result.row_data(row), config.dim, 0.f);
-        else
-          std::copy_n(saved.middle.row_data(row), config.dim, result.row_data(row));
-    });
-    sparse_.forward_saved(
-        {normed, result, is_masked ? nullptr : this->scale2(), images, config.tokens(), copies, block, masks.experts},
-        saved.sparse, routed, context);
-    if (!is_masked) return;
-    workspace.parallel_rows(result.rows(), 256, [&](Index first, Index count, Arena&) {
-      add_masked_branch(saved.middle.rows_of(first, count), this->scale2(), masks.mlp.from(first),
-                        result.rows_of(first, count));
-    });
+    const MatrixView normed = normed_rows(this->norm2(), config.epsilon, saved.middle, workspace);
+    begin_expert_branch(saved.middle, masks.mlp, result, workspace);
+    const float* const scale = masks.mlp.is_active() ? nullptr : this->scale2();
+    sparse_.forward_saved({normed, result, scale, images, config.tokens(), copies, block, masks.experts}, saved.sparse,
+                          routed, context);
+    end_expert_branch(saved.middle, this->scale2(), masks.mlp, result, workspace);
   }
   /// d_stream, the gradient of the result, becomes that of the stream; the weights' is added to grads, that of a plan
   /// made outside to `plan`. `saved` is used up; the masks are those of forward_saved().
@@ -93,11 +83,8 @@ class SparseBlock : public BlockBase<config> {
             Sparse::branch_of(block, saved.sparse, branch, context);
           },
           workspace);
-      const MatrixView normed = normed_rows(saved.middle, workspace);
-      const MatrixView d_normed(workspace.shared().template take<float>(normed.size()), normed.rows(), config.dim);
-      workspace.parallel_rows(d_normed.rows(), 256, [&](Index first, Index count, Arena&) {
-        std::fill_n(d_normed.row_data(first), count * config.dim, 0.f);
-      });
+      const MatrixView normed = normed_rows(this->norm2(), config.epsilon, saved.middle, workspace);
+      const MatrixView d_normed = zero_rows(normed.rows(), config.dim, workspace);
       sparse_.backward({normed, normed, nullptr, images, config.tokens(), copies, block, masks.experts}, saved.sparse,
                        d_branch, grads.sparse_, plan, add_losses, d_normed, context);
       this->norm2().backward(saved.middle, d_normed, grads.norm2(), d_stream, config.epsilon, workspace);
@@ -117,15 +104,6 @@ class SparseBlock : public BlockBase<config> {
   }
 
  private:
-  /// norm2 of all rows, in shared scratch.
-  MatrixView normed_rows(ConstMatrixView stream, Workspace& workspace) const {
-    const MatrixView normed(workspace.shared().take<float>(stream.rows() * config.dim), stream.rows(), config.dim);
-    workspace.parallel_rows(stream.rows(), 256, [&](Index first, Index count, Arena&) {
-      this->norm2().forward(stream.rows_of(first, count), normed.rows_of(first, count), config.epsilon);
-    });
-    return normed;
-  }
-
   Sparse sparse_;
 };
 

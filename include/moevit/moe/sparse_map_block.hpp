@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/layers/map_block.hpp>
+#include <moevit/moe/expert_branch.hpp>
 #include <moevit/moe/sparse_mlp.hpp>
 
 namespace moevit {
@@ -30,7 +31,7 @@ class SparseMapBlock : public MapBlockBase<AttentionType> {
     Workspace& workspace = context.workspace();
     this->attend(stream, batch, workspace);
     const Arena::Scope scope(workspace.shared());
-    sparse_.forward(rows_for(normed_rows(stream, workspace), stream, batch, number), context);
+    sparse_.forward(rows_for(normed_rows(this->norm2(), epsilon, stream, workspace), stream, batch, number), context);
   }
 
   /// What backward() needs of a pass.
@@ -71,17 +72,12 @@ class SparseMapBlock : public MapBlockBase<AttentionType> {
                          saved.middle.rows_of(first, count), workspace, masks.from(first, dim));
     });
     const Arena::Scope scope(workspace.shared());
-    const MatrixView normed = normed_rows(saved.middle, workspace);
-    const bool is_masked = masks.mlp.is_active();
-    for (Index row = 0; row < result.rows(); ++row)
-      if (is_masked)
-        std::fill_n(result.row_data(row), dim, 0.f);
-      else
-        std::copy_n(saved.middle.row_data(row), dim, result.row_data(row));
+    const MatrixView normed = normed_rows(this->norm2(), epsilon, saved.middle, workspace);
+    begin_expert_branch(saved.middle, masks.mlp, result, workspace);
     BlockRows rows = rows_for(normed, result, batch, number);
     rows.masks = masks.experts;
     sparse_.forward_saved(rows, saved.sparse, routed, context);
-    if (is_masked) add_masked_branch(saved.middle, nullptr, masks.mlp, result);
+    end_expert_branch(saved.middle, nullptr, masks.mlp, result, workspace);
   }
   /// d_stream, the gradient of the result, becomes that of the stream; the weights' is added to grads. `saved` is used
   /// up; the masks are those of forward_saved().
@@ -92,9 +88,8 @@ class SparseMapBlock : public MapBlockBase<AttentionType> {
     {
       const Arena::Scope scope(workspace.shared());
       const MatrixView d_branch = Base::branch_gradient(d_stream, masks.mlp, masks.room, workspace);
-      const MatrixView normed = normed_rows(saved.middle, workspace);
-      const MatrixView d_normed(workspace.shared().template take<float>(normed.size()), normed.rows(), dim);
-      std::fill_n(d_normed.data(), d_normed.size(), 0.f);
+      const MatrixView normed = normed_rows(this->norm2(), epsilon, saved.middle, workspace);
+      const MatrixView d_normed = zero_rows(normed.rows(), dim, workspace);
       BlockRows rows = rows_for(normed, normed, batch, number);
       rows.masks = masks.experts;
       sparse_.backward(rows, saved.sparse, d_branch, grads.sparse_, plan, add_losses, d_normed, context);
@@ -119,14 +114,6 @@ class SparseMapBlock : public MapBlockBase<AttentionType> {
   }
   static BlockRows rows_for(ConstMatrixView x, MatrixView stream, const MapBatch& batch, int number) {
     return {x, stream, nullptr, batch.images, tokens(batch.map), 1, number};
-  }
-  /// norm2 of all rows, in shared scratch.
-  MatrixView normed_rows(ConstMatrixView stream, Workspace& workspace) const {
-    const MatrixView normed(workspace.shared().template take<float>(stream.rows() * dim), stream.rows(), dim);
-    workspace.parallel_rows(stream.rows(), 256, [&](Index first, Index count, Arena&) {
-      this->norm2().forward(stream.rows_of(first, count), normed.rows_of(first, count), epsilon);
-    });
-    return normed;
   }
 
   Sparse sparse_;

@@ -12,6 +12,12 @@ inline constexpr float gelu_slope = 1.702f * log2_e;  ///< of gelu_quick, for po
 /// gelu_tanh is x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): 2u = gelu_linear x + gelu_cubic x^3.
 inline constexpr float gelu_linear = 2.f * 0.7978845608f, gelu_cubic = gelu_linear * 0.044715f;
 
+/// -2u log2(e).
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> gelu_tanh_exponent(const Batch<Arch>& x) {
+  return x * fma<Arch>(x * x, Batch<Arch>(-log2_e * gelu_cubic), Batch<Arch>(-log2_e * gelu_linear));
+}
+
 /// The distribution function of the normal distribution: 1/2 + x P(x^2) / Q(x^2) up to |x| = 5.2, below that 0, above
 /// it 1 within rounding. P / Q is fitted for the smallest error of x times this relative to max(1, |x|), which is
 /// 3e-9 before rounding. NaN gives NaN.
@@ -26,7 +32,7 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> normal_distribution(const Batch<Arch>& given) {
   p = fma<Arch>(p, square, B(4.61703986e-3f)), q = fma<Arch>(q, square, B(2.80055878e-2f));
   p = fma<Arch>(p, square, B(3.26824623e-2f)), q = fma<Arch>(q, square, B(0.2485889f));
   p = fma<Arch>(p, square, B(0.398942235f)), q = fma<Arch>(q, square, B(1.f));
-  return xsimd::select(given < B(-end), B(0.f), B(0.5f) + quotient<Arch>(x * p, q));
+  return xsimd::select(given < B(-end), B(0.f), B(0.5f) + rounded<Arch>(quotient<Arch>(x * p, q)));
 }
 
 }  // namespace detail
@@ -38,8 +44,7 @@ template <Activation activation, class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> activate(const Batch<Arch>& x) {
   using B = Batch<Arch>;
   if constexpr (activation == Activation::gelu_tanh) {
-    constexpr float linear = -log2_e * detail::gelu_linear, cubic = -log2_e * detail::gelu_cubic;
-    return quotient<Arch>(x, B(1.f) + bounded_exp2<Arch>(x * fma<Arch>(x * x, B(cubic), B(linear))));
+    return quotient<Arch>(x, B(1.f) + bounded_exp2<Arch>(detail::gelu_tanh_exponent<Arch>(x)));
   } else if constexpr (activation == Activation::gelu_erf) {
     return x * detail::normal_distribution<Arch>(x);
   } else if constexpr (activation == Activation::gelu_quick) {

@@ -5,13 +5,23 @@
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
+namespace detail {
+
+/// x bounded to where GELUs are not yet 0 or x: products with what is left of a logistic function would grow beyond.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> where_gelu_bends(const Batch<Arch>& x) {
+  return at_least<Arch>(at_most<Arch>(x, 50.f), -50.f);
+}
+
+}  // namespace detail
+
 /// activation(x) and d activation(x) / dx.
 template <class Arch>
 struct ValueAndSlope {
   Batch<Arch> value, slope;
 };
 
-/// Both of one batch, which share what takes time. NaN gives NaN. Largest error of the slope against float64: 1e-6, of
+/// Both of one batch, which share what takes time. NaN gives NaN. Largest error of the slope against float64: 3e-6, of
 /// the value relative to max(1, |x|): 3e-7 (tests/simd/gradients_test.cpp).
 template <Activation activation, class Arch>
 MOEVIT_ALWAYS_INLINE ValueAndSlope<Arch> activate_with_slope(const Batch<Arch>& x) {
@@ -19,18 +29,18 @@ MOEVIT_ALWAYS_INLINE ValueAndSlope<Arch> activate_with_slope(const Batch<Arch>& 
   const B one(1.f);
   if constexpr (activation == Activation::gelu_tanh) {
     // x s(v) with s the logistic function and v = 2u: s + x s (1 - s) v'
-    constexpr float linear = -log2_e * detail::gelu_linear, cubic = -log2_e * detail::gelu_cubic;
-    const B square = x * x;
-    const B slope = fma<Arch>(square, B(3.f * detail::gelu_cubic), B(detail::gelu_linear));
-    const B s = quotient<Arch>(one, one + bounded_exp2<Arch>(x * fma<Arch>(square, B(cubic), B(linear))));
-    return {x * s, fma<Arch>(s * (one - s), x * slope, s)};
+    const B near = detail::where_gelu_bends<Arch>(x);
+    const B slope = fma<Arch>(near * near, B(3.f * detail::gelu_cubic), B(detail::gelu_linear));
+    const B s = quotient<Arch>(one, one + bounded_exp2<Arch>(detail::gelu_tanh_exponent<Arch>(near)));
+    return {x * s, fma<Arch>(s * (one - s), near * slope, s)};
   } else if constexpr (activation == Activation::gelu_erf) {
     const B density = B(0.3989422804f) * exp2_of_negative<Arch>(x * x * B(-0.5f * log2_e));
     const B s = detail::normal_distribution<Arch>(x);
     return {x * s, fma<Arch>(x, density, s)};
   } else if constexpr (activation == Activation::gelu_quick) {
-    const B s = quotient<Arch>(one, one + bounded_exp2<Arch>(x * B(-detail::gelu_slope)));
-    return {x * s, fma<Arch>(s * (one - s), x * B(1.702f), s)};
+    const B near = detail::where_gelu_bends<Arch>(x);
+    const B s = quotient<Arch>(one, one + bounded_exp2<Arch>(near * B(-detail::gelu_slope)));
+    return {x * s, fma<Arch>(s * (one - s), near * B(1.702f), s)};
   } else {
     return {activate<activation, Arch>(x), xsimd::select(x > B(0.f), one, x * B(0.f))};  // 0 at 0, as JAX has it
   }

@@ -97,8 +97,10 @@ struct TapGrid {
 
 namespace detail {
 
+/// Inlined, so that whether registers are whole is asked once and not for every load.
 template <class Arch, int vectors>
-MOEVIT_ALWAYS_INLINE void sum_tap_registers(const TapGrid& taps, const float* start, Index first, Index valid, float* y) {
+MOEVIT_ALWAYS_INLINE void sum_tap_registers(const TapGrid& taps, const float* start, Index first, Index valid,
+                                            float* y) {
   using B = Batch<Arch>;
   B sum[vectors];
   for (int v = 0; v < vectors; ++v) sum[v] = start ? load_valid<Arch>(start + first + v * lanes<Arch>, valid) : B(0.f);

@@ -31,8 +31,8 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> exp2_in_range(const Batch<Arch>& x) {
 
 }  // namespace detail
 
-/// 2^x for x <= 0 or NaN, exactly 0 below -126.5, where the result would be denormal. Largest relative error 3e-7
-/// (tests/simd/exp_test.cpp measures it). NaN gives NaN.
+/// 2^x for x <= 0 or NaN, exactly 0 below -126.5. Largest relative error above that 3e-7 (tests/simd/exp_test.cpp
+/// measures it). NaN gives NaN.
 template <class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> exp2_of_negative(const Batch<Arch>& x) {
   return detail::exp2_in_range<Arch>(at_least<Arch>(x, -127.f));
