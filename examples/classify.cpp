@@ -55,13 +55,7 @@ void add_options(CLI::App& app, Flags& flags) {
       "One JSON object: images, top1_correct and accuracy (null without labels), images_per_second (reading and "
       "model), model_images_per_second, predictions [file, class, name, probability, experts, expert_tokens, label, "
       "top], build");
-  const std::map<std::string, examples::Precision> precisions{{"float32", examples::Precision::float32},
-                                                              {"bf16", examples::Precision::bf16},
-                                                              {"int8", examples::Precision::int8}};
-  app.add_option("--precision", flags.precision,
-                 "How weights are stored and multiplied: float32, bf16 or int8 (routers always float32)")
-      ->transform(CLI::CheckedTransformer(precisions))
-      ->default_str("float32");
+  examples::add_precision_option(app, flags.precision);
   flags.run.add_to(app);
 }
 

@@ -69,6 +69,7 @@ moevit::DetectedImage shown(const SeenImage& image, std::vector<moevit::Detectio
 
 int detect(const Flags& flags) {
   const auto model = open_detector(flags.dense.weights);
+  model->pack(flags.dense.precision);
   DenseRun run(flags.dense, *model, "detect");
   moevit::DetectionReport report{.title = flags.dense.title, .class_names = model->class_names()};
   run.run("detecting", [&](const SeenImage& image, moevit::Context& context) {

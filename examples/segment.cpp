@@ -99,6 +99,7 @@ int segment(Flags& flags) {
   const auto windows = windows_of(flags);
   if (windows) adapt_to_windows(flags.dense, windows->window);
   const auto model = open_segmenter(flags.dense.weights);
+  model->pack(flags.dense.precision);
   DenseRun run(flags.dense, *model, "segment");
   moevit::SegmentationReport report{.title = flags.dense.title, .class_names = model->class_names()};
   run.run("segmenting", [&](const SeenImage& image, moevit::Context& context) {

@@ -1,21 +1,16 @@
 /// A model whose type is not known until a file is opened: the few calls that the programs here make.
 #pragma once
 
-#include <moevit/io/packed_weights.hpp>
-#include <moevit/io/weights.hpp>
+#include "common/in_precision.hpp"
+
 #include <moevit/moevit.hpp>
 
 #include <filesystem>
 #include <span>
 #include <string>
-#include <utility>
-#include <variant>
 #include <vector>
 
 namespace examples {
-
-/// How weights are stored and multiplied, see moevit::pack.
-enum class Precision { float32, bf16, int8 };
 
 /// What classify and routing_report ask of a model. A program with one model of its own needs nothing of this: it names
 /// the type and calls it directly, as the program in README.md does.
@@ -56,22 +51,19 @@ class ModelHolder final : public AnyModel {
   void forward(std::span<const float> images, std::span<float> outputs, moevit::Context& context) const override {
     visit([&](const auto& model) { model.forward(images, outputs, context); });
   }
-  void load(const moevit::TensorFile& file) override { moevit::load(std::get<Net>(model_), file); }
+  void load(const moevit::TensorFile& file) override { model_.load(file); }
   void save(const std::filesystem::path& path) const override {
     visit([&](const auto& model) { moevit::save(model, path); });
   }
-  void pack(Precision precision) override {
-    if (precision == Precision::bf16) model_ = moevit::pack<moevit::Bf16>(std::get<Net>(std::move(model_)));
-    if (precision == Precision::int8) model_ = moevit::pack<moevit::Int8>(std::get<Net>(std::move(model_)));
-  }
+  void pack(Precision precision) override { model_.pack(precision); }
 
  private:
   template <class Visit>
   decltype(auto) visit(Visit visitor) const {
-    return std::visit(visitor, model_);
+    return model_.visit(visitor);
   }
 
-  std::variant<Net, moevit::Packed<Net, moevit::Bf16>, moevit::Packed<Net, moevit::Int8>> model_;
+  InPrecision<Net> model_;
 };
 
 }  // namespace examples

@@ -1,6 +1,8 @@
 /// Segmenters and detectors whose types are not known until a file is opened: the calls that segment and detect make.
 #pragma once
 
+#include "common/in_precision.hpp"
+
 #include <moevit/core/map_size.hpp>
 #include <moevit/core/preprocessing.hpp>
 #include <moevit/io/report/region_routing.hpp>
@@ -31,8 +33,9 @@ class DenseModel {
   virtual std::vector<moevit::RegionBlock> sparse_blocks() const = 0;
   /// What the sparse blocks did in the last pass of the context, over one image of this size.
   virtual std::vector<moevit::BlockRegions> regions(const moevit::Context& context, MapSize size) const = 0;
-  /// Throws moevit::Error when the weights do not fit.
+  /// See InPrecision.
   virtual void load(const moevit::TensorFile& file) = 0;
+  virtual void pack(Precision precision) = 0;
 };
 
 class Segmenter : public DenseModel {

@@ -1,6 +1,8 @@
 /// The command line options that segment and detect share.
 #pragma once
 
+#include "common/in_precision.hpp"
+
 #include <moevit/core/map_size.hpp>
 
 #include <CLI/CLI.hpp>
@@ -43,6 +45,7 @@ struct DenseFlags {
   moevit::Index shorter_side = -1;  // -1: as in training
   moevit::Index most_pixels = 4'194'304;
   moevit::Index threads = std::max<moevit::Index>(1, static_cast<moevit::Index>(std::thread::hardware_concurrency()));
+  Precision precision = Precision::float32;
   bool routing = false;
 
   /// `kind`: what the weights are of. Returns the option for routing, which others may exclude.
@@ -71,6 +74,7 @@ struct DenseFlags {
     app.add_option("--threads", threads, "Threads; results do not depend on them")
         ->capture_default_str()
         ->check(CLI::Range(1, 1024));
+    add_precision_option(app, precision);
     return app.add_flag("--routing", routing,
                         "Writes routing.html too: which expert took which region at each stage. The model must have "
                         "sparse blocks");

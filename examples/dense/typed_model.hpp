@@ -4,8 +4,6 @@
 #include "dense/attempts.hpp"
 #include "downstream/models.hpp"
 
-#include <moevit/io/weights.hpp>
-
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,29 +14,38 @@ namespace examples::dense {
 template <class Base, class Net>
 class Holder : public Base {
  public:
-  const moevit::Preprocessing& preprocessing() const override { return net_.preprocessing(); }
+  const moevit::Preprocessing& preprocessing() const override {
+    return net_.visit([](const auto& net) -> const auto& { return net.preprocessing(); });
+  }
   std::vector<std::string> class_names() const override {
-    if (!net_.class_names().empty()) return net_.class_names();
+    if (const auto& names = own_class_names(); !names.empty()) return names;
     std::vector<std::string> numbers;
     for (Index number = 0; number < Net::classes; ++number) numbers.push_back(std::to_string(number));
     return numbers;
   }
   moevit::Context context(moevit::ContextOptions options, MapSize largest) const override {
-    return net_.context(options, largest);
+    return net_.visit([&](const auto& net) { return net.context(options, largest); });
   }
   std::vector<moevit::RegionBlock> sparse_blocks() const override { return moevit::region_blocks<Net>(); }
   std::vector<moevit::BlockRegions> regions(const moevit::Context& context, MapSize size) const override {
     return moevit::region_routing<Net>(context, size, 0, 1);
   }
   void load(const moevit::TensorFile& file) override {
-    moevit::load(net_, file);
-    const auto names = std::ssize(net_.class_names());
+    net_.load(file);
+    const auto names = std::ssize(own_class_names());
     if (names != 0 && names != Net::classes)
       moevit::fail(file.path().string(), ": expected the names of ", Net::classes, " classes, found ", names);
   }
 
+  void pack(Precision precision) override { net_.pack(precision); }
+
  protected:
-  Net net_;
+  InPrecision<Net> net_;
+
+ private:
+  const std::vector<std::string>& own_class_names() const {
+    return net_.visit([](const auto& net) -> const auto& { return net.class_names(); });
+  }
 };
 
 template <class Net>
@@ -47,10 +54,12 @@ class SegmenterHolder final : public Holder<Segmenter, Net> {
   Index classes() const override { return Net::classes; }
   void segment(std::span<const float> image, MapSize size, std::span<float> logits, moevit::Context& context,
                const std::optional<moevit::SlidingWindow>& windows) const override {
-    if (windows)
-      this->net_.segment(image, size, logits, context, *windows);
-    else
-      this->net_.segment(image, size, logits, context);
+    this->net_.visit([&](const auto& net) {
+      if (windows)
+        net.segment(image, size, logits, context, *windows);
+      else
+        net.segment(image, size, logits, context);
+    });
   }
 };
 
@@ -59,7 +68,8 @@ class DetectorHolder final : public Holder<Detector, Net> {
  public:
   std::vector<moevit::Detection> detect(std::span<const float> image, MapSize size, moevit::Context& context,
                                         const moevit::DetectionOptions& options) const override {
-    return std::move(this->net_.detect(image, size, context, options).at(0));
+    return this->net_.visit(
+        [&](const auto& net) { return std::move(net.detect(image, size, context, options).at(0)); });
   }
 };
 

@@ -86,6 +86,32 @@ TEST_CASE("detect gives the boxes of the model in pixels of the image, crowded o
       "<h3>" + region_blocks<examples::downstream::Net<Backbone::swin, Task::bccd, true>>().at(0).name() + "</h3>"));
 }
 
+TEST_CASE("detect runs models in reduced precision") {
+  const TemporaryFolder folder;
+  const auto net = random_net<Backbone::cvt, Task::bccd, true>({"RBC", "WBC", "Platelets"});
+  save(*net, folder / "weights.safetensors");
+  const std::string path = write_ppm(folder / "a.ppm", 33, 57);
+  const auto scores = [&](const std::string& precision) {
+    std::vector<std::string> arguments{"-w", (folder / "weights.safetensors").string(), path, "--precision", precision};
+    arguments.insert(arguments.end(), crowded.begin(), crowded.end());
+    std::vector<double> list;
+    const json detections = detected(folder, arguments).at("images").at(0).at("detections");
+    for (const json& one : detections) list.push_back(one.at("score").get<double>());
+    return list;
+  };
+  const std::vector<double> whole = scores("float32");
+  REQUIRE(whole.size() == 300);
+  for (const char* precision : {"bf16", "int8"}) {
+    const std::vector<double> reduced = scores(precision);
+    REQUIRE(reduced.size() == whole.size());
+    CHECK(reduced != whole);
+    CHECK(reduced.front() == Approx(whole.front()).epsilon(0.1));
+  }
+  CHECK(detect({"-w", (folder / "weights.safetensors").string(), path, "-o", (folder / "out").string(), "--precision",
+                "half"})
+            .code != 0);
+}
+
 TEST_CASE("detect says that there is nothing, and takes images of one pixel") {
   const TemporaryFolder folder;
   const std::string weights = random_weights<Backbone::swin, Task::nuclei_boxes, false>(folder, {"nucleus"});

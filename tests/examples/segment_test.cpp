@@ -4,6 +4,7 @@
 
 #include <moevit/io/image.hpp>
 #include <moevit/io/report/region_routing.hpp>
+#include <moevit/models/packed.hpp>
 
 using namespace moevit;
 using namespace moevit::test;
@@ -111,6 +112,12 @@ TEST_CASE("segment gives the classes that the model gives, in the size of the im
   CHECK(seen_own == seen_windows);
   CHECK(own == mask({"--window", "500,500"}).first);
   CHECK(mask({"--threads", "1"}).first == mask({"--threads", "3"}).first);
+  const auto packed = pack<Bf16>(*net);
+  const auto reduced = mask({"--precision", "bf16"}).first;
+  CHECK(reduced == expected(trained, [&](const auto& values, auto& logits, Context& context) {
+          packed.segment(values, trained, logits, context);
+        }));
+  CHECK(reduced != whole);
 }
 
 TEST_CASE("segment takes images of one pixel, strips, folders and images of one name") {
