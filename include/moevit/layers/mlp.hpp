@@ -9,12 +9,11 @@
 
 namespace moevit {
 
-/// Rows that a worker takes through an MLP at a time, 28 to 112: input, hidden and output rows together fill about a
-/// megabyte and mostly stay in the L2 cache, while the weights are read once per block. Half as many rows, which leave
-/// no line of the cache, took longer, as weights were read twice as often.
-constexpr Index mlp_block_rows(Index dim, Index hidden) {
-  constexpr Index budget = 1024 * 1024 / static_cast<Index>(sizeof(float));
-  return std::clamp(budget / (2 * dim + hidden) / 14 * 14, Index{28}, Index{112});
+/// Rows that a worker takes through an MLP at a time, at least 28 and at most `most`: input, hidden and output rows
+/// together fill about so many bytes, while the weights are read once per block.
+constexpr Index mlp_block_rows(Index dim, Index hidden, Index bytes, Index most) {
+  const Index floats = bytes / static_cast<Index>(sizeof(float));
+  return std::clamp(floats / (2 * dim + hidden) / 14 * 14, Index{28}, most);
 }
 
 /// y = activation(x W1 + b1) W2 + b2, widths dim -> hidden -> dim; without `has_bias` there is no b1, without
@@ -25,7 +24,10 @@ class Mlp {
  public:
   static constexpr Index dim = dim_;
   static constexpr Index hidden = hidden_;
-  static constexpr Index block_rows = mlp_block_rows(dim, hidden);
+  /// A megabyte, most of which stays in the L2 cache. Half of it took longer, as weights were read twice as often.
+  static constexpr Index block_rows = mlp_block_rows(dim, hidden, 1024 * 1024, 112);
+  /// The same for experts, whose weights come from further away than those of one MLP for all rows.
+  static constexpr Index expert_block_rows = mlp_block_rows(dim, hidden, 1536 * 1024, 168);
   /// Multiply-adds of one row.
   static constexpr Index multiply_adds = 2 * dim * hidden;
 

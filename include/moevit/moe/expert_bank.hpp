@@ -8,7 +8,8 @@
 
 namespace moevit {
 
-/// An expert: widths dim -> dim, computing blocks of at most `block_rows` rows on the calling thread.
+/// An expert: widths dim -> dim, computing blocks of at most `block_rows` rows, or `expert_block_rows` if it has that,
+/// on the calling thread.
 template <class X>
 concept Expert = requires(const X& expert, ConstMatrixView x, MatrixView y, Arena& arena) {
   { X::dim } -> std::convertible_to<Index>;
@@ -69,7 +70,12 @@ class ExpertBank {
  public:
   using ExpertType = X;
   static constexpr Index dim = X::dim;
-  static constexpr Index block_rows = X::block_rows;
+  static constexpr Index block_rows = [] {
+    if constexpr (requires { X::expert_block_rows; })
+      return Index{X::expert_block_rows};
+    else
+      return Index{X::block_rows};
+  }();
 
   explicit ExpertBank(Index experts) : experts_(static_cast<std::size_t>(experts)) {}
 

@@ -36,7 +36,7 @@ class ResidualExpertBank<Mlp<dim_, hidden, activation, has_bias, has_output_bias
   static constexpr Index dim = dim_;
   /// What a block costs beside its multiply-adds, sums of kernels and products of few columns, it costs once: so blocks
   /// are as high as they get.
-  static constexpr Index block_rows = std::max(Core::block_rows, Index{112});
+  static constexpr Index block_rows = std::max(Core::expert_block_rows, Index{112});
 
   explicit ResidualExpertBank(Index experts) : residuals_(static_cast<std::size_t>(experts)) {}
 
