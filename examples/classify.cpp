@@ -1,5 +1,6 @@
 /// Classifies image files, folders and data sets, and says which experts did it.
 #include "common/open_model.hpp"
+#include "common/precision_flag.hpp"
 #include "common/predictions.hpp"
 #include "common/program.hpp"
 #include "common/run.hpp"
@@ -10,7 +11,6 @@
 
 #include <cstdio>
 #include <iostream>
-#include <map>
 #include <string>
 #include <vector>
 

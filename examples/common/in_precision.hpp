@@ -1,13 +1,9 @@
-/// How programs let users choose the precision of a model.
+/// Models in a precision that is chosen when a program runs.
 #pragma once
 
 #include <moevit/io/packed_weights.hpp>
 #include <moevit/io/weights.hpp>
 
-#include <CLI/CLI.hpp>
-
-#include <map>
-#include <string>
 #include <utility>
 #include <variant>
 
@@ -15,15 +11,6 @@ namespace examples {
 
 /// How weights are stored and multiplied, see moevit::pack.
 enum class Precision { float32, bf16, int8 };
-
-inline void add_precision_option(CLI::App& app, Precision& precision) {
-  const std::map<std::string, Precision> names{
-      {"float32", Precision::float32}, {"bf16", Precision::bf16}, {"int8", Precision::int8}};
-  app.add_option("--precision", precision,
-                 "How weights are stored and multiplied: float32, bf16 or int8 (routers always float32)")
-      ->transform(CLI::CheckedTransformer(names))
-      ->default_str("float32");
-}
 
 /// A model in one of these precisions.
 template <class Net>

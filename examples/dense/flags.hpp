@@ -1,7 +1,7 @@
 /// The command line options that segment and detect share.
 #pragma once
 
-#include "common/in_precision.hpp"
+#include "common/precision_flag.hpp"
 
 #include <moevit/core/map_size.hpp>
 

@@ -1,12 +1,14 @@
 // Training passes of dense blocks take a few images after the others, under the masks of those images: the bits are
 // those of passes over the parts, one by one.
 #include "layers/layer_test.hpp"
+#include "parameter_values.hpp"
 #include "same_bits.hpp"
 
 #include <moevit/layers/block.hpp>
 #include <moevit/layers/map_block.hpp>
 #include <moevit/layers/window_attention.hpp>
 #include <moevit/models/drop.hpp>
+#include <moevit/train/parameter_runs.hpp>
 
 using namespace moevit;
 
@@ -70,7 +72,7 @@ std::vector<float> results_of(const typename Case::Block& block, std::span<const
   Workspace workspace(Case::scratch(), pool);
   typename Case::Block grads;
   const std::vector<Parameter> sums = parameters_of(grads);
-  for (const Parameter& sum : sums) sum.assign(std::vector<float>(static_cast<std::size_t>(sum.size())));
+  set_to_zero(sums);
   Index first = 0;
   for (const Index count : images) {
     const auto rows_of = [&](auto view) { return view.rows_of(first * Case::tokens, count * Case::tokens); };
@@ -83,10 +85,8 @@ std::vector<float> results_of(const typename Case::Block& block, std::span<const
   }
   std::vector<float> all = y;
   all.insert(all.end(), d.begin(), d.end());
-  for (const Parameter& sum : sums) {
-    const std::vector<float> values = sum.values();
-    all.insert(all.end(), values.begin(), values.end());
-  }
+  const std::vector<float> gradients = test::values_of(sums);
+  all.insert(all.end(), gradients.begin(), gradients.end());
   return all;
 }
 

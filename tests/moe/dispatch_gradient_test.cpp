@@ -1,5 +1,6 @@
 // Backward through experts when their rows go back in several parts.
 #include "catch.hpp"
+#include "parameter_values.hpp"
 #include "random_values.hpp"
 
 #include <moevit/moe/residual_expert_bank.hpp>
@@ -43,11 +44,7 @@ std::vector<float> gradients_of(const Net& layer, Index first, Index count, Inde
   std::vector<float> d_x(static_cast<std::size_t>(count * dim));
   PlanGradient plan;
   layer.backward(rows, saved, part(cotangent), grads, plan, {}, {d_x.data(), count, dim}, context);
-  std::vector<float> all;
-  for (const Parameter& parameter : parameters_of(grads)) {
-    const std::vector<float> values = parameter.values();
-    all.insert(all.end(), values.begin(), values.end());
-  }
+  std::vector<float> all = values_of(parameters_of(grads));
   all.insert(all.end(), d_x.begin(), d_x.end());
   return all;
 }

@@ -35,9 +35,11 @@ constexpr Index rows_of_training_part(Index floats) {
   return std::max(room / floats, Index{256});
 }
 
-/// f(first, own) for each of `parts` nearly equal parts of 0..count-1, one after the other; parts <= count.
+/// f(first, own) for nearly equal parts of 0..count-1, as few of them as have at most `most` each, one after the other.
 template <class F>
-void each_part(Index count, Index parts, F f) {
+void each_part(Index count, Index most, F f) {
+  if (count == 0) return;  // then `most` may be 0
+  const Index parts = ceil_div(count, most);
   for (Index part = 0; part < parts; ++part) {
     const Index first = count * part / parts;
     f(first, count * (part + 1) / parts - first);

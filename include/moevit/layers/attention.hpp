@@ -130,10 +130,7 @@ class Attention {
       core_gradient(with_head_norms(saved.projected, workspace), tokens, d_mixed, d_projected, workspace);
     }
     if constexpr (normalise) head_norms_gradient(saved.projected, d_projected, grads, workspace);
-    const MatrixView normed = take(dim);
-    workspace.parallel_rows(rows, block_rows, [&](Index first, Index count, Arena&) {
-      norm.forward(x.rows_of(first, count), normed.rows_of(first, count), config.epsilon);
-    });
+    const MatrixView normed = normed_rows(norm, config.epsilon, x, workspace);
     add_weight_gradient(normed, d_projected, grads.projection_.gradient(), workspace);
     multiply_all_rows(d_projected, weights.projection, normed, workspace);  // normed is not needed any more
     norm.backward(x, normed, norm_grads, d_stream, config.epsilon, workspace);

@@ -18,8 +18,8 @@ constexpr Index training_rows() {
 template <VitConfig config, class F>
 void each_training_part(Index rows, F f) {
   constexpr Index tokens = config.tokens();
-  const Index parts = ceil_div(rows, training_rows<config>());
-  each_part(rows / tokens, parts, [&](Index image, Index images) { f(image * tokens, images * tokens); });
+  each_part(rows / tokens, training_rows<config>() / tokens,
+            [&](Index image, Index images) { f(image * tokens, images * tokens); });
 }
 
 /// What dense and sparse blocks have in common: the attention half, the norm before the second half, layer scales.

@@ -77,4 +77,14 @@ class LayerNorm {
   AlignedBuffer<float> bias_;
 };
 
+/// norm(x), rows x width, in shared scratch, on all workers.
+template <class Norm>
+MatrixView normed_rows(const Norm& norm, float epsilon, ConstMatrixView x, Workspace& workspace) {
+  const MatrixView normed(workspace.shared().take<float>(x.size()), x.rows(), x.cols());
+  workspace.parallel_rows(x.rows(), 256, [&](Index first, Index count, Arena&) {
+    norm.forward(x.rows_of(first, count), normed.rows_of(first, count), epsilon);
+  });
+  return normed;
+}
+
 }  // namespace moevit

@@ -112,7 +112,7 @@ class MapBlockBase {
   template <class F>
   static void each_part(const MapBatch& batch, Index most, F f) {
     const Index rows = tokens(batch.map);
-    moevit::each_part(batch.images, ceil_div(batch.images, most), [&](Index first, Index count) {
+    moevit::each_part(batch.images, most, [&](Index first, Index count) {
       f(first * rows, count * rows, MapBatch{count, batch.map, batch.block});
     });
   }

@@ -117,7 +117,7 @@ class StagePass {
     }
     mask_embedding(d_output(), pass);
     const Index before = input_.places(), behind = Type::tokens(map_);
-    each_part(images_, ceil_div(images_, embedding_images(map_)), [&](Index first, Index count) {
+    each_part(images_, embedding_images(map_), [&](Index first, Index count) {
       const MatrixView d_part = d_x.rows() ? d_x.rows_of(first * before, count * before) : d_x;
       stage.embedding().backward(x.rows_of(first * before, count * before), input_, count,
                                  d_output().rows_of(first * behind, count * behind), grads.embedding(), d_part,

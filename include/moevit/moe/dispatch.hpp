@@ -57,12 +57,9 @@ inline Index list_tasks(const SparsePlan& plan, RowRange range, Index most, Expe
   Index count = 0;
   for (int expert = 0; expert < plan.experts(); ++expert) {
     const auto [first, rows] = range.of(plan, expert);
-    const Index blocks = ceil_div(rows, most);
-    for (Index block = 0; block < blocks; ++block) {
-      const Index begin = rows * block / blocks;
-      tasks[count++] = {expert, static_cast<std::int32_t>(first + begin),
-                        static_cast<std::int32_t>(rows * (block + 1) / blocks - begin)};
-    }
+    each_part(rows, most, [&, start = first](Index begin, Index own) {
+      tasks[count++] = {expert, static_cast<std::int32_t>(start + begin), static_cast<std::int32_t>(own)};
+    });
   }
   return count;
 }

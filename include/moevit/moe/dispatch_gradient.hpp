@@ -151,7 +151,7 @@ void experts_backward(const SparsePlan& plan, const B& bank, ConstMatrixView x, 
     if (plan.kept(expert) > 0) weights[expert] = bank.expert(expert).transposed(workspace);
   detail::spread_gradient(plan, d_combined, saved.outputs, pass, d_gates, workspace);
 
-  each_part(plan.rows(), ceil_div(plan.rows(), std::max(at_once, Index{1})), [&](Index first, Index count_of_part) {
+  each_part(plan.rows(), at_once, [&](Index first, Index count_of_part) {
     const RowRange range{first, count_of_part};
     const auto part = [&](MatrixView block, Index row, Index count) { return block.rows_of(row - first, count); };
     const Index most = most_task_rows(range.count, workspace.workers(), B::block_rows);

@@ -1,4 +1,4 @@
-/// What a block does around its experts: the norm before them and, in training passes, the sum with the stream.
+/// What a block does around its experts in training passes: the sum with the stream, and where gradients begin.
 #pragma once
 
 #include <moevit/layers/masks.hpp>
@@ -7,16 +7,6 @@ namespace moevit {
 
 /// Rows that a worker takes at a time here.
 inline constexpr Index branch_block_rows = 256;
-
-/// norm(stream), row by row, in shared scratch.
-template <class Norm>
-MatrixView normed_rows(const Norm& norm, float epsilon, ConstMatrixView stream, Workspace& workspace) {
-  const MatrixView normed(workspace.shared().take<float>(stream.size()), stream.rows(), stream.cols());
-  workspace.parallel_rows(stream.rows(), branch_block_rows, [&](Index first, Index count, Arena&) {
-    norm.forward(stream.rows_of(first, count), normed.rows_of(first, count), epsilon);
-  });
-  return normed;
-}
 
 /// A matrix of zeros in shared scratch.
 inline MatrixView zero_rows(Index rows, Index cols, Workspace& workspace) {
