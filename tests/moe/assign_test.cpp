@@ -103,6 +103,7 @@ TEST_CASE("slots, rows and runs agree with a naive sorter for random gates with 
       }
       REQUIRE(plan.rows() == kept);
       // Every row is found again from its token, experts rising, and runs cover the rows.
+      std::size_t most = 0;
       for (int token = 0; token < plan.tokens(); ++token) {
         int last = -1;
         for (const TokenRow& entry : plan.rows_of_token(token)) {
@@ -110,7 +111,9 @@ TEST_CASE("slots, rows and runs agree with a naive sorter for random gates with 
           REQUIRE(entry.row > last);
           last = entry.row;
         }
+        most = std::max(most, plan.rows_of_token(token).size());
       }
+      REQUIRE(plan.has_single_rows() == (most <= 1));
       for (int expert = 0; expert < plan.experts(); ++expert) {
         int row = plan.first_row(expert);
         for (const RowRun& run : plan.runs(expert))
@@ -132,6 +135,7 @@ TEST_CASE("expert choice takes each column's largest gates, ties to the lower to
   CHECK(tokens == std::vector<int>{1, 0, 3, 0});
   CHECK(plan.rows_of_token(2).empty());
   CHECK(plan.rows_of_token(0).size() == 2);
+  CHECK_FALSE(plan.has_single_rows());
   CHECK_THROWS_WITH(assign_expert_choice(gates.view(), 4, {.capacity = 5}, plan, scratch), Catch::Contains("at most"));
 }
 

@@ -73,6 +73,34 @@ TEST_CASE("each expert computes its rows and no others, and outputs are combined
   }
 }
 
+TEST_CASE("outputs of a plan with one row per token are combined behind their experts, to the same bits") {
+  std::mt19937 generator(7);
+  constexpr Index experts = 5;
+  const std::vector<float> scale{0.5f, -1.f, 2.f, 0.25f, 3.f, 1.5f};
+  for (const Index tokens : {1, 4, 23, 150})
+    for (const bool bf16 : {false, true}) {
+      CAPTURE(tokens, bf16);
+      const SparsePlan plan = random_plan(tokens, experts, 1, ceil_div(tokens, experts), generator);  // drops some
+      REQUIRE(plan.has_single_rows());
+      std::vector<float> x(static_cast<std::size_t>(tokens * dim)), expected(x.size(), 0.1f);
+      for (float& value : x) value = static_cast<float>(generator() % 1000) / 7.f;
+      const ConstMatrixView tokens_view(x.data(), tokens, dim);
+      std::vector<Index> computed(static_cast<std::size_t>(experts), 0);
+      const CountingBank bank{&computed};
+      const ScratchBytes scratch{0, dispatch_worker_bytes<CountingBank>(tokens)};
+      std::vector<float> outputs(static_cast<std::size_t>(plan.rows() * dim));
+      std::vector<ExpertTask> tasks(static_cast<std::size_t>(experts + plan.rows()));
+      const MatrixView rows(outputs.data(), plan.rows(), dim);
+      Workspace workspace(scratch);
+      run_experts(plan, bank, tokens_view, rows, bf16, tasks.data(), workspace);
+      combine(plan, rows, scale.data(), {expected.data(), tokens, dim}, workspace);
+      std::vector<float> y(expected.size(), 0.1f);
+      CHECK(run_and_combine(plan, bank, tokens_view, scale.data(), {y.data(), tokens, dim}, bf16, tasks.data(),
+                            workspace) == plan.rows());
+      CHECK(y == expected);
+    }
+}
+
 TEST_CASE("outputs are combined with a layer scale, the same to the bit for any number of threads") {
   std::mt19937 generator(6);
   constexpr Index tokens = 700, width = 22, experts = 20;  // more experts than are read as streams

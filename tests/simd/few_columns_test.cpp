@@ -14,7 +14,7 @@ struct Operands {
   std::vector<float> x = test::normal_values(rows * width, 1), w = test::normal_values(width * count, 2);
   Index padded = round_up(width, simd::line_bytes / 4);
   AlignedBuffer<std::byte> room{rows * simd::tiled_row_bytes(width) + 1};
-  AlignedBuffer<float> columns{count * padded + 1};
+  std::vector<float> columns = std::vector<float>(static_cast<std::size_t>(count * width));
   simd::RowTiles tiles;
 
   Operands(Index row_count, Index inputs, Index outputs) : rows(row_count), width(inputs), count(outputs) {
@@ -29,7 +29,8 @@ struct Operands {
           reinterpret_cast<float*>(list[number].row_data(row) + k / 16 * list[number].line_step)[k % 16] =
               std::numeric_limits<float>::quiet_NaN();
     for (Index c = 0; c < count; ++c)
-      for (Index k = 0; k < width; ++k) columns.data()[c * padded + k] = w[static_cast<std::size_t>(k * count + c)];
+      for (Index k = 0; k < width; ++k)
+        columns[static_cast<std::size_t>(c * width + k)] = w[static_cast<std::size_t>(k * count + c)];
   }
 
   std::vector<float> product() const {
@@ -38,6 +39,21 @@ struct Operands {
     CHECK(y.back() == 77.f);
     y.pop_back();
     return y;
+  }
+
+  /// The same with rows that are not tiled, and rows of x and y further apart than their columns need.
+  std::vector<float> product_of_rows() const {
+    const Index x_stride = width + 3, y_stride = count + 1;
+    std::vector<float> apart(static_cast<std::size_t>(rows * x_stride), std::numeric_limits<float>::quiet_NaN());
+    for (Index row = 0; row < rows; ++row) std::copy_n(x.data() + row * width, width, apart.data() + row * x_stride);
+    std::vector<float> y(static_cast<std::size_t>(rows * y_stride), 77.f), result;
+    simd::multiply_columns_of_rows<Arch>({apart.data(), rows, width, x_stride}, columns.data(), count, y.data(),
+                                         y_stride);
+    for (auto row = y.begin(); row != y.end(); row += y_stride) {
+      result.insert(result.end(), row, row + count);
+      CHECK(row[count] == 77.f);
+    }
+    return result;
   }
 };
 
@@ -53,6 +69,7 @@ TEST_CASE("A product with few columns agrees with plain loops") {
           CAPTURE(rows, width, count);
           const Operands<Arch> operands(rows, width, count);
           const std::vector<float> y = operands.product();
+          CHECK(operands.product_of_rows() == y);
           double worst = 0.;
           for (Index row = 0; row < rows; ++row)
             for (Index c = 0; c < count; ++c) {

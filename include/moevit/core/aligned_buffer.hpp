@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/core/error.hpp>
+#include <moevit/core/huge_pages.hpp>
 #include <moevit/core/tensor.hpp>
 
 #include <algorithm>
@@ -16,7 +17,7 @@ namespace moevit {
 /// Bytes of a cache line, to which buffers are aligned.
 inline constexpr std::size_t cache_line = 64;
 
-/// Owns `size` zero-initialised values that start on a cache line. Copies are deep.
+/// Owns `size` zero-initialised values that start on a cache line, large ones on large pages. Copies are deep.
 template <class T>
 class AlignedBuffer {
   static_assert(std::is_trivially_copyable_v<T>, "AlignedBuffer: values must be trivially copyable");
@@ -34,7 +35,7 @@ class AlignedBuffer {
     std::swap(size_, other.size_);
     return *this;
   }
-  ~AlignedBuffer() { ::operator delete (data_, std::align_val_t{cache_line}); }
+  ~AlignedBuffer() { ::operator delete (data_, alignment(bytes(size_))); }
 
   T* data() { return data_; }
   const T* data() const { return data_; }
@@ -48,7 +49,13 @@ class AlignedBuffer {
   static T* allocate(Index size) {
     if (size < 0) fail("AlignedBuffer: expected a size of at least 0, found ", size);
     if (size == 0) return nullptr;
-    return static_cast<T*>(::operator new (static_cast<std::size_t>(size) * sizeof(T), std::align_val_t{cache_line}));
+    void* const data = ::operator new (bytes(size), alignment(bytes(size)));
+    if (bytes(size) >= huge_page) prefer_huge_pages(data, bytes(size));
+    return static_cast<T*>(data);
+  }
+  static std::size_t bytes(Index size) { return static_cast<std::size_t>(size) * sizeof(T); }
+  static std::align_val_t alignment(std::size_t bytes) {
+    return std::align_val_t{bytes < huge_page ? cache_line : huge_page};
   }
 
   T* data_ = nullptr;

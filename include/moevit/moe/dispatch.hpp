@@ -24,11 +24,12 @@ constexpr Index dispatch_shared_bytes(Index rows, Index experts) {
   return arena_bytes<float>(rows * B::dim) + arena_bytes<ExpertTask>(experts + rows);
 }
 
-/// Bytes of scratch of a worker: gathered rows, or one rounded row, and what an expert needs for them.
+/// Bytes of scratch of a worker: the outputs of a block, gathered rows, or one rounded row, and what an expert needs
+/// for them.
 template <class B>
 constexpr Index dispatch_worker_bytes(Index rows) {
   const Index block = std::min(rows, Index{B::block_rows}), gathered = GatheringBank<B> ? 1 : block;
-  return arena_bytes<float>(gathered * B::dim) + B::scratch_bytes(block);
+  return arena_bytes<float>(block * B::dim) + arena_bytes<float>(gathered * B::dim) + B::scratch_bytes(block);
 }
 
 /// Consecutive rows of a plan.
@@ -83,7 +84,7 @@ inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& tas
 }
 
 /// y = expert(x[token of row]) for the rows of a task, in scratch of dispatch_worker_bytes; x: tokens x D, y: task.rows
-/// x D. bf16: rows of x are rounded to bfloat16.
+/// x D. bf16: rows are rounded to bfloat16 before and after the expert.
 template <Bank B>
 void run_task(const SparsePlan& plan, const ExpertTask& task, const B& bank, ConstMatrixView x, bool bf16, MatrixView y,
               Arena& arena) {
@@ -102,6 +103,20 @@ void run_task(const SparsePlan& plan, const ExpertTask& task, const B& bank, Con
     float* const room = arena.take<float>(task.rows * B::dim);
     bank.forward(task.expert, gather_rows(plan, task, x, bf16, room), y, arena);
   }
+  if (bf16)
+    for (Index row = 0; row < task.rows; ++row) simd::round_row_to_bf16(y.row_data(row), B::dim);
+}
+
+/// Calls run(task, arena) for every task of a plan, on all workers; returns the rows of all of them.
+template <Bank B, class Run>
+Index run_tasks(const SparsePlan& plan, ExpertTask* tasks, Workspace& workspace, Run run) {
+  const Index most = most_task_rows(plan.rows(), workspace.workers(), B::block_rows);
+  std::atomic<Index> multiplied = 0;
+  workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
+    run(tasks[number], arena);
+    multiplied.fetch_add(tasks[number].rows, std::memory_order_relaxed);
+  });
+  return multiplied;
 }
 
 /// outputs[row] = expert(x[token of row]) for every row of the plan, and nothing else; returns the rows multiplied.
@@ -109,17 +124,9 @@ void run_task(const SparsePlan& plan, const ExpertTask& task, const B& bank, Con
 template <Bank B>
 Index run_experts(const SparsePlan& plan, const B& bank, ConstMatrixView x, MatrixView outputs, bool bf16,
                   ExpertTask* tasks, Workspace& workspace) {
-  const Index most = most_task_rows(plan.rows(), workspace.workers(), B::block_rows);
-  std::atomic<Index> multiplied = 0;
-  workspace.parallel(list_tasks(plan, most, tasks), [&](Index number, Arena& arena) {
-    const ExpertTask& task = tasks[number];
-    const MatrixView y = outputs.rows_of(task.first_row, task.rows);
-    run_task(plan, task, bank, x, bf16, y, arena);
-    if (bf16)
-      for (Index row = 0; row < task.rows; ++row) simd::round_row_to_bf16(y.row_data(row), B::dim);
-    multiplied.fetch_add(task.rows, std::memory_order_relaxed);
+  return run_tasks<B>(plan, tasks, workspace, [&](const ExpertTask& task, Arena& arena) {
+    run_task(plan, task, bank, x, bf16, outputs.rows_of(task.first_row, task.rows), arena);
   });
-  return multiplied;
 }
 
 /// y[token] += scale * (sum over its rows, experts rising, of gate * outputs[row]). A token without rows stays as it
@@ -141,6 +148,24 @@ inline void combine(const SparsePlan& plan, ConstMatrixView outputs, const float
       simd::add_weighted_rows(
           std::ssize(entries), [&](Index i) { return outputs.row_data(entries[static_cast<std::size_t>(i)].row); },
           [&](Index i) { return entries[static_cast<std::size_t>(i)].gate; }, scale, y.cols(), y.row_data(token));
+    }
+  });
+}
+
+/// run_experts() and combine() for a plan with at most one row per token: outputs are added right behind their expert,
+/// while they are in the cache, and need no memory but a block's. The bits are the same.
+template <Bank B>
+Index run_and_combine(const SparsePlan& plan, const B& bank, ConstMatrixView x, const float* scale, MatrixView y,
+                      bool bf16, ExpertTask* tasks, Workspace& workspace) {
+  return run_tasks<B>(plan, tasks, workspace, [&](const ExpertTask& task, Arena& arena) {
+    const MatrixView outputs(arena.take<float>(task.rows * B::dim), task.rows, B::dim);
+    run_task(plan, task, bank, x, bf16, outputs, arena);
+    const std::int32_t* const tokens = plan.row_tokens().data() + task.first_row;
+    for (Index row = 0; row < task.rows; ++row) {
+      const float gate = plan.rows_of_token(tokens[row]).front().gate;
+      simd::add_weighted_rows(
+          1, [&](Index) { return outputs.row_data(row); }, [&](Index) { return gate; }, scale, B::dim,
+          y.row_data(tokens[row]));
     }
   });
 }

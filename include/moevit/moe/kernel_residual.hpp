@@ -19,9 +19,7 @@ class KernelResidual {
 
  public:
   /// Bytes of scratch of multiply() for `rows` rows.
-  static constexpr Index scratch_bytes(Index rows) {
-    return arena_bytes<float>(rank * padded_inputs) + arena_bytes<float>(rows * rank);
-  }
+  static constexpr Index scratch_bytes(Index rows) { return arena_bytes<float>(rows * rank); }
 
   /// y = epilogue(x (core + left right)), as x core + (x left) right: per row rank * (inputs + outputs) multiply-adds
   /// more than the core takes. The second term joins the sums of the first in registers.
@@ -29,14 +27,8 @@ class KernelResidual {
   void multiply(const simd::RowTiles& x, const simd::PackedView& core, const simd::Epilogue& epilogue, const Out& y,
                 Arena& arena) const {
     const Arena::Scope scope(arena);
-    const simd::PackedView left = left_.kernel();
-    float* const columns = arena.take<float>(rank * padded_inputs);
-    for (Index r = 0; r < rank; r += left.panel)
-      simd::transpose(left.floats() + r * inputs, left.panel, std::min(left.panel, rank - r), inputs,
-                      columns + r * padded_inputs, padded_inputs);
-    for (Index r = 0; r < rank; ++r) std::fill_n(columns + r * padded_inputs + inputs, padded_inputs - inputs, 0.f);
     float* const narrow = arena.take<float>(x.rows * rank);
-    simd::multiply_columns(x, columns, rank, narrow);
+    simd::multiply_columns(x, left_.data(), rank, narrow);
     simd::Epilogue own = epilogue;
     own.factors = {rank, narrow, right_.kernel().floats()};
     simd::gemm(x, core, own, y);
@@ -44,53 +36,48 @@ class KernelResidual {
 
   /// target += residual, target in panels.
   void add_to(float* target) const {
-    const simd::PackedView left = left_.kernel(), right = right_.kernel();
+    const simd::PackedView right = right_.kernel();
     for (Index panel = 0; panel < right.panels(); ++panel)
       for (Index row = 0; row < inputs; ++row) {
         float* out = target + (panel * inputs + row) * right.panel;
         for (Index r = 0; r < rank; ++r)
-          simd::add_scaled_row(left_at(left, row, r), right.floats() + (panel * rank + r) * right.panel, right.panel,
-                               out);
+          simd::add_scaled_row(left_at(row, r), right.floats() + (panel * rank + r) * right.panel, right.panel, out);
       }
   }
 
   /// Adds the gradient of the factors, whose values are those of `weights`, from that of their product.
   void add_gradient(const LinearGradient& sum, const KernelResidual& weights, Workspace& workspace) {
-    const simd::PackedView left = weights.left_.kernel(), right = weights.right_.kernel();
-    float *d_left = left_.gradient().kernel, *d_right = right_.gradient().kernel;
+    const simd::PackedView right = weights.right_.kernel();
+    float* const d_right = right_.gradient().kernel;
     const auto gradient_row = [&](Index panel, Index row) { return sum.kernel + (panel * inputs + row) * right.panel; };
     workspace.parallel(right.panels(), [&](Index panel, Arena&) {  // left^T sum
       for (Index row = 0; row < inputs; ++row)
         for (Index r = 0; r < rank; ++r)
-          simd::add_scaled_row(left_at(left, row, r), gradient_row(panel, row), right.panel,
+          simd::add_scaled_row(weights.left_at(row, r), gradient_row(panel, row), right.panel,
                                d_right + (panel * rank + r) * right.panel);
     });
     workspace.parallel_rows(inputs, 64, [&](Index first, Index count, Arena&) {  // sum right^T
       for (Index row = first; row < first + count; ++row)
         for (Index r = 0; r < rank; ++r)
           for (Index panel = 0; panel < right.panels(); ++panel)
-            d_left[place_in(left, row, r)] +=
+            left_[left_layout.offset(row, r)] +=
                 simd::dot_row(gradient_row(panel, row), right.floats() + (panel * rank + r) * right.panel, right.panel);
     });
   }
 
   template <class Self>
   static void each_parameter(Self& self, const std::string& prefix, const ParameterVisitor<Self>& visit) {
-    Linear<inputs, rank, false>::each_parameter(self.left_, join_name(prefix, "left"), Role::expert, visit);
+    visit({join_name(prefix, "left.kernel"), {inputs, rank}, Role::expert, {self.left_.data()}, left_layout});
     Linear<rank, outputs, false>::each_parameter(self.right_, join_name(prefix, "right"), Role::expert, visit);
   }
 
  private:
-  static constexpr Index padded_inputs = round_up(inputs, simd::line_bytes / 4);
+  /// Column by column, as multiply_columns() reads it: panels of one column.
+  static constexpr ParameterLayout left_layout{.rows = inputs, .cols = rank, .first_column = 0, .panel = 1};
 
-  static Index place_in(const simd::PackedView& view, Index row, Index col) {
-    return (col / view.panel * view.rows + row) * view.panel + col % view.panel;
-  }
-  static float left_at(const simd::PackedView& view, Index row, Index col) {
-    return view.floats()[place_in(view, row, col)];
-  }
+  float left_at(Index row, Index col) const { return left_[left_layout.offset(row, col)]; }
 
-  Linear<inputs, rank, false> left_;
+  AlignedBuffer<float> left_{inputs * rank};
   Linear<rank, outputs, false> right_;
 };
 

@@ -140,6 +140,12 @@ class SparsePlan {
     const auto first = static_cast<std::size_t>(run_begin_[check(expert)]);
     return std::span(runs_).subspan(first, static_cast<std::size_t>(run_begin_[check(expert) + 1]) - first);
   }
+  /// Whether no token has more than one row.
+  bool has_single_rows() const {
+    return std::ranges::adjacent_find(token_begin_, [](std::int32_t first, std::int32_t next) {
+             return next - first > 1;
+           }) == token_begin_.end();
+  }
   /// The rows of a token in rising expert order.
   std::span<const TokenRow> rows_of_token(int token) const {
     const auto first = static_cast<std::size_t>(token_begin_[static_cast<std::size_t>(token)]);

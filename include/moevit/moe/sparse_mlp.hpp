@@ -79,10 +79,13 @@ class SparseMlp {
     if constexpr (scope == RouterScope::block) router_.route(rows.request(context), routing);
     const Arena::Scope scope_of_outputs(workspace.shared());
     const SparsePlan& plan = routing.plan;
-    const MatrixView outputs(workspace.shared().take<float>(plan.rows() * dim), plan.rows(), dim);
     ExpertTask* tasks = workspace.shared().take<ExpertTask>(experts + plan.rows());
-    context.count_expert_rows(
-        run_experts(plan, bank_, rows.x, outputs, context.routing.bf16_dispatch, tasks, workspace));
+    const bool bf16 = context.routing.bf16_dispatch;
+    if (plan.has_single_rows())
+      return context.count_expert_rows(
+          run_and_combine(plan, bank_, rows.x, rows.scale, rows.stream, bf16, tasks, workspace));
+    const MatrixView outputs(workspace.shared().take<float>(plan.rows() * dim), plan.rows(), dim);
+    context.count_expert_rows(run_experts(plan, bank_, rows.x, outputs, bf16, tasks, workspace));
     combine(plan, outputs, rows.scale, rows.stream, workspace);
   }
 

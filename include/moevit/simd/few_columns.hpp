@@ -17,48 +17,59 @@ inline constexpr int few_rows = register_count<Arch> == 32 ? 4 : 2;
 inline constexpr int few_columns = 4;
 
 /// The registers of some rows at some place times those of some columns, added to `sum`.
-template <class Arch, int rows, int count, class Load>
-MOEVIT_ALWAYS_INLINE void add_few(Load load, const float* column, Index stride, Batch<Arch> (&sum)[rows][count]) {
+template <class Arch, int rows, int count, class Load, class LoadFactor>
+MOEVIT_ALWAYS_INLINE void add_few(Load load, LoadFactor load_factor, const float* column, Index stride,
+                                  Batch<Arch> (&sum)[rows][count]) {
   Batch<Arch> value[rows];
 #pragma GCC unroll 4
   for (int r = 0; r < rows; ++r) value[r] = load(r);
 #pragma GCC unroll 4
   for (int c = 0; c < count; ++c) {
-    const Batch<Arch> factor = Batch<Arch>::load_aligned(column + c * stride);
+    const Batch<Arch> factor = load_factor(column + c * stride);
 #pragma GCC unroll 4
     for (int r = 0; r < rows; ++r) sum[r][c] = fma<Arch>(value[r], factor, sum[r][c]);
   }
 }
 
-/// `rows` rows of a tile from `row` on, `width` floats each, times `count` columns, which lie `stride` floats apart.
-/// Sums run over lines in rising order, so an output depends on its row and its column only. What lies behind the width
-/// is not read: a product that wrote the tile leaves whatever was there.
+/// Rows of floats: line `l` of row `r` lies at data + r * row_step + l * line_step bytes.
+struct LinedRows {
+  const std::byte* data = nullptr;
+  Index row_step = 0;
+  Index line_step = 0;
+};
+
+/// `rows` rows of `width` floats each times `count` columns, which lie `width` floats apart. Sums run over lines in
+/// rising order, so an output depends on its row and its column only. What lies behind the width is not read: a product
+/// that wrote a tile leaves whatever was there.
 template <class Arch, int rows, int count>
-void multiply_few(const RowTile& tile, Index row, Index width, const float* columns, Index stride, float* y,
-                  Index y_stride) {
+void multiply_few(const LinedRows& given, Index width, const float* columns, float* y, Index y_stride) {
   using B = Batch<Arch>;
   B sum[rows][count];
 #pragma GCC unroll 4
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int c = 0; c < count; ++c) sum[r][c] = B(0.f);
-  const std::byte* x = tile.row_data(row);
-  const auto at = [&](int r, Index i) { return reinterpret_cast<const float*>(x + r * line_bytes) + i; };
+  const LinedRows x = given;  // a local one, which stores to memory cannot change
+  const std::byte* line = x.data;
+  const auto at = [&](int r, Index i) { return reinterpret_cast<const float*>(line + r * x.row_step) + i; };
   Index first = 0;
-  for (; first + line_bytes / 4 <= width; first += line_bytes / 4, x += tile.line_step)
+  for (; first + line_bytes / 4 <= width; first += line_bytes / 4, line += x.line_step)
 #pragma GCC unroll 4
     for (Index i = 0; i < line_bytes / 4; i += lanes<Arch>)
-      add_few<Arch, rows, count>([&](int r) { return B::load_aligned(at(r, i)); }, columns + first + i, stride, sum);
+      add_few<Arch, rows, count>([&](int r) { return B::load_unaligned(at(r, i)); },
+                                 [](const float* factor) { return B::load_unaligned(factor); }, columns + first + i,
+                                 width, sum);
   for (Index i = 0; first + i < width; i += lanes<Arch>)
     add_few<Arch, rows, count>([&](int r) { return load_valid<Arch>(at(r, i), width - first - i); },
-                               columns + first + i, stride, sum);
+                               [&](const float* factor) { return load_valid<Arch>(factor, width - first - i); },
+                               columns + first + i, width, sum);
 #pragma GCC unroll 4
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int c = 0; c < count; ++c) y[r * y_stride + c] = reduce_add<Arch>(sum[r][c]);
 }
 
-using MultiplyFew = void (*)(const RowTile&, Index, Index, const float*, Index, float*, Index);
+using MultiplyFew = void (*)(const LinedRows&, Index, const float*, float*, Index);
 
 /// multiply_few for 1, 2, ... rows and columns, columns fastest.
 template <class Arch>
@@ -67,23 +78,53 @@ inline constexpr auto few_products = []<int... i>(std::integer_sequence<int, i..
 }
 (std::make_integer_sequence<int, few_rows<Arch> * few_columns>{});
 
+/// y[rows x count] = x W, the rows of x one group after the other.
+template <class Arch>
+void multiply_lined_rows(LinedRows x, Index rows, Index width, const float* columns, Index count, float* y,
+                         Index y_stride) {
+  for (Index height; rows > 0; rows -= height, x.data += height * x.row_step, y += height * y_stride) {
+    height = std::min<Index>(few_rows<Arch>, rows);
+    for (Index col = 0; col < count; col += few_columns) {
+      const Index number = (height - 1) * few_columns + std::min<Index>(few_columns, count - col) - 1;
+      few_products<Arch>[static_cast<std::size_t>(number)](x, width, columns + col * width, y + col, y_stride);
+    }
+  }
+}
+
 }  // namespace detail
 
-/// y[x.rows x count] = x W, with x in tiles of floats, whatever they have behind their width, and W column by column:
-/// each in round_up(x.width, 16) floats, zero behind the width, on a cache line.
+/// y[x.rows x count] = x W, with x in tiles of floats, whatever they have behind their width, and W column by column,
+/// x.width floats each.
 template <class Arch = DefaultArch>
 void multiply_columns(const RowTiles& x, const float* columns, Index count, float* y) {
-  const Index stride = round_up(x.width, line_bytes / 4);
   const TileList tiles = x.tiles();
   for (Index number = 0; number < tiles.count(); ++number) {
     const RowTile tile = tiles[number];
-    for (Index col = 0; col < count; col += detail::few_columns)
-      for (Index row = 0; row < tile.rows; row += detail::few_rows<Arch>) {
-        const Index rows = std::min<Index>(detail::few_rows<Arch>, tile.rows - row),
-                    cols = std::min<Index>(detail::few_columns, count - col);
-        detail::few_products<Arch>[static_cast<std::size_t>((rows - 1) * detail::few_columns + cols - 1)](
-            tile, row, x.width, columns + col * stride, stride, y + (tile.first_row + row) * count + col, count);
-      }
+    detail::multiply_lined_rows<Arch>({tile.data, line_bytes, tile.line_step}, tile.rows, x.width, columns, count,
+                                      y + tile.first_row * count, count);
+  }
+}
+
+/// Rows of floats where they lie.
+struct FloatRows {
+  const float* data = nullptr;
+  Index rows = 0;
+  Index width = 0;
+  Index stride = 0;  ///< floats from row to row
+};
+
+/// The same with rows that are not tiled. y: rows `y_stride` floats apart.
+template <class Arch = DefaultArch>
+void multiply_columns_of_rows(const FloatRows& x, const float* columns, Index count, float* y, Index y_stride) {
+  // Rows are asked for some groups ahead: they come from far away, and each is used up quickly.
+  constexpr Index group = 4, ahead = 8;
+  for (Index row = 0; row < x.rows; row += group) {
+    const Index own = std::min(group, x.rows - row);
+    for (Index next = row + ahead; next < std::min(row + ahead + own, x.rows); ++next)
+      for (Index i = 0; i < x.width; i += line_bytes / 4) __builtin_prefetch(x.data + next * x.stride + i);
+    detail::multiply_lined_rows<Arch>(
+        {reinterpret_cast<const std::byte*>(x.data + row * x.stride), x.stride * 4, line_bytes}, own, x.width, columns,
+        count, y + row * y_stride, y_stride);
   }
 }
 

@@ -43,6 +43,9 @@ inline void convert_in_place(const RowTiles& tiles) { chosen_kernels().convert_i
 inline void multiply_columns(const RowTiles& x, const float* columns, Index count, float* y) {
   chosen_kernels().multiply_columns(x, columns, count, y);
 }
+inline void multiply_columns_of_rows(const FloatRows& x, const float* columns, Index count, float* y, Index y_stride) {
+  chosen_kernels().multiply_columns_of_rows(x, columns, count, y, y_stride);
+}
 inline void put_winograd_weights(const PackedView& w, Index panel, const WinogradWeights& target) {
   chosen_kernels().put_winograd_weights(w, panel, target);
 }

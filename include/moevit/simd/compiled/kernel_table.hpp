@@ -15,6 +15,7 @@ namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 struct AttentionHead;
 struct CpuFeatures;
 struct Epilogue;
+struct FloatRows;
 struct KernelOptions;
 struct PackedView;
 struct RowTiles;
@@ -64,6 +65,7 @@ struct KernelTable {
   void (*fill_tiles)(const RowTiles&, ConstRowRef);
   void (*convert_in_place)(const RowTiles&);
   void (*multiply_columns)(const RowTiles&, const float*, Index, float*);
+  void (*multiply_columns_of_rows)(const FloatRows&, const float*, Index, float*, Index);
   void (*put_winograd_weights)(const PackedView&, Index, const WinogradWeights&);
   void (*fill_winograd_tiles)(const RowTiles&, Index, PlacesRef);
   void (*put_winograd_results)(const float*, Index, Index, const WinogradCell&, const Epilogue&, const RowsOut&,

@@ -38,6 +38,7 @@ constexpr KernelTable table{
     .fill_tiles = &fill_tiles<DefaultArch, ConstRowRef>,
     .convert_in_place = &convert_in_place<DefaultArch>,
     .multiply_columns = &multiply_columns<DefaultArch>,
+    .multiply_columns_of_rows = &multiply_columns_of_rows<DefaultArch>,
     .put_winograd_weights = &put_winograd_weights<DefaultArch>,
     .fill_winograd_tiles = &fill_winograd_tiles<DefaultArch, PlacesRef>,
     .put_winograd_results = &put_winograd_results<DefaultArch>,
