@@ -137,6 +137,8 @@ const bool added = [] {
   for (const Index rows : {64, 128, 256}) {
     add_layers<384, 1536, WholeResiduals>("D384_H1536_E8_whole", rows);
     add_layers<384, 1536, Rank4Residuals>("D384_H1536_E8_rank4", rows);
+    add_layers<768, 3072, WholeResiduals>("D768_H3072_E8_whole", rows);
+    add_layers<768, 3072, Rank4Residuals>("D768_H3072_E8_rank4", rows);
   }
   add_layers<192, 768, WholeResiduals>("D192_H768_E8_whole", 64);
   return true;
