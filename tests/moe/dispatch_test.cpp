@@ -101,6 +101,40 @@ TEST_CASE("outputs of a plan with one row per token are combined behind their ex
     }
 }
 
+TEST_CASE("rows are combined behind real experts to the same bits for any number of threads") {
+  using RealBank = ExpertBank<Mlp<dim, 9>>;
+  std::mt19937 generator(8);
+  std::normal_distribution<float> normal;
+  constexpr Index experts = 3;
+  RealBank bank(experts);
+  RealBank::each_parameter(bank, "experts", [&](Parameter&& parameter) {
+    std::vector<float> values(static_cast<std::size_t>(parameter.size()));
+    for (float& value : values) value = normal(generator);
+    parameter.assign(values);
+  });
+  for (const Index tokens : {1, 2, 500}) {
+    const SparsePlan plan = random_plan(tokens, experts, 1, tokens, generator);
+    std::vector<float> x(static_cast<std::size_t>(tokens * dim)), expected(x.size(), 0.5f);
+    for (float& value : x) value = normal(generator);
+    const ConstMatrixView tokens_view(x.data(), tokens, dim);
+    const ScratchBytes scratch{0, dispatch_worker_bytes<RealBank>(tokens)};
+    std::vector<ExpertTask> tasks(static_cast<std::size_t>(experts + plan.rows()));
+    std::vector<float> outputs(static_cast<std::size_t>(plan.rows() * dim));
+    const MatrixView rows(outputs.data(), plan.rows(), dim);
+    Workspace workspace(scratch);
+    run_experts(plan, bank, tokens_view, rows, false, tasks.data(), workspace);
+    combine(plan, rows, nullptr, {expected.data(), tokens, dim}, workspace);
+    for (Index threads = 1; threads <= 3; ++threads) {
+      CAPTURE(tokens, threads);
+      ThreadPool pool(threads);
+      Workspace shared_out(scratch, ExecutorRef(pool));
+      std::vector<float> y(expected.size(), 0.5f);
+      run_and_combine(plan, bank, tokens_view, nullptr, {y.data(), tokens, dim}, false, tasks.data(), shared_out);
+      CHECK(y == expected);
+    }
+  }
+}
+
 TEST_CASE("outputs are combined with a layer scale, the same to the bit for any number of threads") {
   std::mt19937 generator(6);
   constexpr Index tokens = 700, width = 22, experts = 20;  // more experts than are read as streams

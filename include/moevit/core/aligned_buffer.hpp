@@ -1,4 +1,4 @@
-/// An owning array on 64-byte boundaries.
+/// An owning array on cache lines.
 #pragma once
 
 #include <moevit/core/error.hpp>
@@ -17,7 +17,8 @@ namespace moevit {
 /// Bytes of a cache line, to which buffers are aligned.
 inline constexpr std::size_t cache_line = 64;
 
-/// Owns `size` zero-initialised values that start on a cache line, large ones on large pages. Copies are deep.
+/// Owns `size` zero-initialised values that start on a cache line; of huge_page bytes and more, where a large page
+/// may start. Copies are deep.
 template <class T>
 class AlignedBuffer {
   static_assert(std::is_trivially_copyable_v<T>, "AlignedBuffer: values must be trivially copyable");

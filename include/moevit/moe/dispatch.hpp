@@ -24,8 +24,8 @@ constexpr Index dispatch_shared_bytes(Index rows, Index experts) {
   return arena_bytes<float>(rows * B::dim) + arena_bytes<ExpertTask>(experts + rows);
 }
 
-/// Bytes of scratch of a worker: the outputs of a block, gathered rows, or one rounded row, and what an expert needs
-/// for them.
+/// Bytes of scratch of a worker: for run_and_combine() the outputs of a block; either gathered rows or one rounded row;
+/// and what an expert needs for them.
 template <class B>
 constexpr Index dispatch_worker_bytes(Index rows) {
   const Index block = std::min(rows, Index{B::block_rows}), gathered = GatheringBank<B> ? 1 : block;
@@ -83,8 +83,8 @@ inline ConstMatrixView gather_rows(const SparsePlan& plan, const ExpertTask& tas
   return {room, task.rows, x.cols()};
 }
 
-/// y = expert(x[token of row]) for the rows of a task, in scratch of dispatch_worker_bytes; x: tokens x D, y: task.rows
-/// x D. bf16: rows are rounded to bfloat16 before and after the expert.
+/// y = expert(x[token of row]) for the rows of a task, within dispatch_worker_bytes; x: tokens x D, y: task.rows x D.
+/// bf16: rows are rounded to bfloat16 before and after the expert.
 template <Bank B>
 void run_task(const SparsePlan& plan, const ExpertTask& task, const B& bank, ConstMatrixView x, bool bf16, MatrixView y,
               Arena& arena) {
@@ -153,7 +153,7 @@ inline void combine(const SparsePlan& plan, ConstMatrixView outputs, const float
 }
 
 /// run_experts() and combine() for a plan with at most one row per token: outputs are added right behind their expert,
-/// while they are in the cache, and need no memory but a block's. The bits are the same.
+/// while they are in the cache. The bits are the same.
 template <Bank B>
 Index run_and_combine(const SparsePlan& plan, const B& bank, ConstMatrixView x, const float* scale, MatrixView y,
                       bool bf16, ExpertTask* tasks, Workspace& workspace) {

@@ -96,7 +96,7 @@ struct RouteRequest {
 /// routing) fills routing.plan (and the gates, for reports) from the tokens. It may also have `each_parameter` (see
 /// layers/linear.hpp); `choices(options, images, tokens per image)`, where it keeps other than k per token; and, with
 /// scope model, `scratch_bytes(images)`, what it takes from the shared arena; with scope block `route_scratch(rows)`,
-/// if that is more than tiles of some rows.
+/// if that is more than router_worker_bytes().
 template <class R>
 concept Router = requires(const R& router, const RouteRequest& request, Routing& routing) {
   { R::dim } -> std::convertible_to<Index>;

@@ -113,7 +113,7 @@ struct FloatRows {
   Index stride = 0;  ///< floats from row to row
 };
 
-/// The same with rows that are not tiled. y: rows `y_stride` floats apart.
+/// multiply_columns() of rows that are not tiled. y: rows `y_stride` floats apart.
 template <class Arch = DefaultArch>
 void multiply_columns_of_rows(const FloatRows& x, const float* columns, Index count, float* y, Index y_stride) {
   // Rows are asked for some groups ahead: they come from far away, and each is used up quickly.
