@@ -4,6 +4,7 @@
 #include <moevit/moe/residual_expert_bank.hpp>
 
 #include "catch.hpp"
+#include "random_values.hpp"
 
 #include <random>
 
@@ -104,18 +105,15 @@ TEST_CASE("outputs of a plan with one row per token are combined behind their ex
 TEST_CASE("rows are combined behind real experts to the same bits for any number of threads") {
   using RealBank = ExpertBank<Mlp<dim, 9>>;
   std::mt19937 generator(8);
-  std::normal_distribution<float> normal;
   constexpr Index experts = 3;
   RealBank bank(experts);
-  RealBank::each_parameter(bank, "experts", [&](Parameter&& parameter) {
-    std::vector<float> values(static_cast<std::size_t>(parameter.size()));
-    for (float& value : values) value = normal(generator);
-    parameter.assign(values);
-  });
+  std::vector<Parameter> parameters;
+  RealBank::each_parameter(bank, "experts", CollectParameters<float>{parameters});
+  test::randomise(parameters, 8);
   for (const Index tokens : {1, 2, 500}) {
     const SparsePlan plan = random_plan(tokens, experts, 1, tokens, generator);
-    std::vector<float> x(static_cast<std::size_t>(tokens * dim)), expected(x.size(), 0.5f);
-    for (float& value : x) value = normal(generator);
+    const std::vector<float> x = test::normal_values(tokens * dim, 9);
+    std::vector<float> expected(x.size(), 0.5f);
     const ConstMatrixView tokens_view(x.data(), tokens, dim);
     const ScratchBytes scratch{0, dispatch_worker_bytes<RealBank>(tokens)};
     std::vector<ExpertTask> tasks(static_cast<std::size_t>(experts + plan.rows()));
@@ -127,9 +125,10 @@ TEST_CASE("rows are combined behind real experts to the same bits for any number
     for (Index threads = 1; threads <= 3; ++threads) {
       CAPTURE(tokens, threads);
       ThreadPool pool(threads);
-      Workspace shared_out(scratch, ExecutorRef(pool));
+      Workspace workspace_of_pool(scratch, ExecutorRef(pool));
       std::vector<float> y(expected.size(), 0.5f);
-      run_and_combine(plan, bank, tokens_view, nullptr, {y.data(), tokens, dim}, false, tasks.data(), shared_out);
+      run_and_combine(plan, bank, tokens_view, nullptr, {y.data(), tokens, dim}, false, tasks.data(),
+                      workspace_of_pool);
       CHECK(y == expected);
     }
   }

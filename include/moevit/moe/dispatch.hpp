@@ -153,7 +153,8 @@ inline void combine(const SparsePlan& plan, ConstMatrixView outputs, const float
 }
 
 /// run_experts() and combine() for a plan with at most one row per token: outputs are added right behind their expert,
-/// while they are in the cache. The bits are the same.
+/// while they are in the cache. The bits are the same. x, y: tokens x D; `scale` may be null; returns the rows
+/// multiplied.
 template <Bank B>
 Index run_and_combine(const SparsePlan& plan, const B& bank, ConstMatrixView x, const float* scale, MatrixView y,
                       bool bf16, ExpertTask* tasks, Workspace& workspace) {

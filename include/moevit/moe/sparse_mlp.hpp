@@ -77,7 +77,7 @@ class SparseMlp {
     Workspace& workspace = context.workspace();
     Routing& routing = context.routing_of(rows.block);
     if constexpr (scope == RouterScope::block) router_.route(rows.request(context), routing);
-    const Arena::Scope scope_of_outputs(workspace.shared());
+    const Arena::Scope scope_of_scratch(workspace.shared());
     const SparsePlan& plan = routing.plan;
     ExpertTask* tasks = workspace.shared().take<ExpertTask>(experts + plan.rows());
     const bool bf16 = context.routing.bf16_dispatch;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <moevit/simd/row_tiles.hpp>
+#include <moevit/simd/rows.hpp>
 #include <moevit/simd/simd.hpp>
 
 #include <array>
@@ -42,18 +43,16 @@ struct LinedRows {
 /// rising order, so an output depends on its row and its column only. What lies behind the width is not read: a product
 /// that wrote a tile leaves whatever was there.
 template <class Arch, int rows, int count>
-void multiply_few(const LinedRows& given, Index width, const float* columns, float* y, Index y_stride) {
+void multiply_few(LinedRows x, Index width, const float* columns, float* y, Index y_stride) {
   using B = Batch<Arch>;
   B sum[rows][count];
 #pragma GCC unroll 4
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
     for (int c = 0; c < count; ++c) sum[r][c] = B(0.f);
-  const LinedRows x = given;  // a local one, which stores to memory cannot change
-  const std::byte* line = x.data;
-  const auto at = [&](int r, Index i) { return reinterpret_cast<const float*>(line + r * x.row_step) + i; };
+  const auto at = [&](int r, Index i) { return reinterpret_cast<const float*>(x.data + r * x.row_step) + i; };
   Index first = 0;
-  for (; first + line_bytes / 4 <= width; first += line_bytes / 4, line += x.line_step)
+  for (; first + line_bytes / 4 <= width; first += line_bytes / 4, x.data += x.line_step)
 #pragma GCC unroll 4
     for (Index i = 0; i < line_bytes / 4; i += lanes<Arch>)
       add_few<Arch, rows, count>([&](int r) { return B::load_unaligned(at(r, i)); },
@@ -69,7 +68,7 @@ void multiply_few(const LinedRows& given, Index width, const float* columns, flo
     for (int c = 0; c < count; ++c) y[r * y_stride + c] = reduce_add<Arch>(sum[r][c]);
 }
 
-using MultiplyFew = void (*)(const LinedRows&, Index, const float*, float*, Index);
+using MultiplyFew = void (*)(LinedRows, Index, const float*, float*, Index);
 
 /// multiply_few for 1, 2, ... rows and columns, columns fastest.
 template <class Arch>
@@ -121,7 +120,7 @@ void multiply_columns_of_rows(const FloatRows& x, const float* columns, Index co
   for (Index row = 0; row < x.rows; row += group) {
     const Index own = std::min(group, x.rows - row);
     for (Index next = row + ahead; next < std::min(row + ahead + own, x.rows); ++next)
-      for (Index i = 0; i < x.width; i += line_bytes / 4) __builtin_prefetch(x.data + next * x.stride + i);
+      prefetch_row(x.data + next * x.stride, x.width);
     detail::multiply_lined_rows<Arch>(
         {reinterpret_cast<const std::byte*>(x.data + row * x.stride), x.stride * 4, line_bytes}, own, x.width, columns,
         count, y + row * y_stride, y_stride);

@@ -74,11 +74,16 @@ void add_weighted_rows(Index rows, Row row, Weight weight, const float* scale, I
   if (col < count) detail::add_weighted_columns<Arch, 1>(rows, row, weight, scale, col, count - col, y);
 }
 
-/// Asks for `count` floats before they are needed, if they are few: in longer rows the processor's own prefetching
-/// finds its way, and is only disturbed (measured with rows of 384).
+/// Asks for `count` floats before they are needed.
+inline void prefetch_row(const float* x, Index count) {
+  constexpr Index line = static_cast<Index>(cache_line_bytes / sizeof(float));
+  for (Index i = 0; i < count; i += line) __builtin_prefetch(x + i);
+}
+/// The same if they are few: in longer rows the processor's own prefetching finds its way, and is only disturbed
+/// (measured with rows of 384).
 inline void prefetch_short_row(const float* x, Index count) {
-  constexpr Index line = static_cast<Index>(cache_line_bytes / sizeof(float)), most = 8 * line;
-  for (Index i = 0; i < count && count <= most; i += line) __builtin_prefetch(x + i);
+  constexpr Index most = static_cast<Index>(8 * cache_line_bytes / sizeof(float));
+  if (count <= most) prefetch_row(x, count);
 }
 
 /// Whether none of `count` floats is infinite or NaN.
