@@ -76,10 +76,16 @@ inline constexpr moevit::CvtConfig small_cvt_maps = [] {
 #ifndef MOEVIT_DOWNSTREAM_EXPERTS
 #define MOEVIT_DOWNSTREAM_EXPERTS 8
 #endif
+#ifndef MOEVIT_DOWNSTREAM_RANK
+#define MOEVIT_DOWNSTREAM_RANK moevit::full_rank
+#endif
 inline constexpr moevit::MoeConfig residual_experts{.experts = MOEVIT_DOWNSTREAM_EXPERTS,
                                                     .selected = 1,
                                                     .placement = moevit::blocks({MOEVIT_DOWNSTREAM_BLOCKS}),
                                                     .scale_by_gate = false};
+inline constexpr Index residual_rank = MOEVIT_DOWNSTREAM_RANK;
+template <class X>
+using Residuals = moevit::ResidualExpertBank<X, residual_rank>;
 
 template <Backbone backbone, bool with_maps, bool is_sparse>
 struct BackboneOf;
@@ -89,7 +95,7 @@ struct BackboneOf<Backbone::swin, with_maps, false> {
 };
 template <bool with_maps>
 struct BackboneOf<Backbone::swin, with_maps, true> {
-  using type = moevit::Swin<with_maps ? small_swin_maps : small_swin, residual_experts, moevit::CoreAndResiduals>;
+  using type = moevit::Swin<with_maps ? small_swin_maps : small_swin, residual_experts, Residuals>;
 };
 template <bool with_maps>
 struct BackboneOf<Backbone::cvt, with_maps, false> {
@@ -97,7 +103,7 @@ struct BackboneOf<Backbone::cvt, with_maps, false> {
 };
 template <bool with_maps>
 struct BackboneOf<Backbone::cvt, with_maps, true> {
-  using type = moevit::Cvt<with_maps ? small_cvt_maps : small_cvt, residual_experts, moevit::CoreAndResiduals>;
+  using type = moevit::Cvt<with_maps ? small_cvt_maps : small_cvt, residual_experts, Residuals>;
 };
 
 template <Task task, class Maps>

@@ -66,7 +66,8 @@ moevit::Fingerprint upstream_settings(const StudyOptions& options) {
           {"importance loss", text(options.balance)},
           {"deviation of residuals", text(options.residual_deviation)},
           {"frozen cores", text(options.freezes_cores)},
-          {"experts", moevit::cpp_config(residual_experts)}};
+          {"experts", moevit::cpp_config(residual_experts)},
+          {"residual rank", residual_rank == moevit::full_rank ? "full" : std::to_string(residual_rank)}};
 }
 /// What the stages of a task depend on.
 moevit::Fingerprint downstream_settings(const StudyOptions& options) {

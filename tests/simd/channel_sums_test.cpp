@@ -71,6 +71,36 @@ TEST_CASE("Sums over channels add to what is there and touch nothing beside") {
   });
 }
 
+TEST_CASE("Taps of several places have the bits of each alone") {
+  test::for_each_architecture([](auto arch) {
+    using Arch = decltype(arch);
+    for (const Index count : test::counts_around(lanes<Arch>))
+      for (const Index places : {1, 3, 4, 5, 9}) {
+        CAPTURE(count, places);
+        constexpr Index rows = 2, columns = 3, step = 2;  // windows overlap
+        const Index stride = count + 3, width = columns + step * (places - 1), y_stride = count + 1;
+        const std::vector<float> x = rows_of(rows * width, count, stride, 1),
+                                 w = rows_of(rows * columns, count, count, 2);
+        simd::TapGrid taps{.x = x.data(),
+                           .x_row = width * stride,
+                           .x_column = stride,
+                           .weights = w.data(),
+                           .weight_row = columns * count,
+                           .weight_column = count,
+                           .rows = rows,
+                           .columns = columns,
+                           .places = places,
+                           .x_place = step * stride};
+        std::vector<float> together(static_cast<std::size_t>(places * y_stride), -1.f), alone = together;
+        simd::sum_taps<Arch>(taps, w.data(), count, together.data(), y_stride);
+        taps.places = 1;
+        for (Index place = 0; place < places; ++place, taps.x += taps.x_place)
+          simd::sum_taps<Arch>(taps, w.data(), count, alone.data() + place * y_stride);
+        CHECK(together == alone);
+      }
+  });
+}
+
 TEST_CASE("Taps and norms of channels agree with plain loops") {
   test::for_each_architecture([](auto arch) {
     using Arch = decltype(arch);

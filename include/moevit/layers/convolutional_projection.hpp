@@ -48,7 +48,7 @@ class ConvolutionalProjection {
   static constexpr ScratchBytes scratch(Index images, MapSize size) {
     const Index block = largest_block(images * result_tokens(size), block_rows);
     return {arena_bytes<float>(Convolved::kernel_size) + arena_bytes<float>(dim),
-            arena_bytes<float>(dim) + Projection::scratch_bytes(block)};
+            arena_bytes<float>(Convolved::places_at_once * dim) + Projection::scratch_bytes(block)};
   }
   /// y: (images * result_tokens) x D, class tokens of an image first. The batch norm is folded into the convolution.
   void forward(const Tokens& x, MatrixView y, Workspace& workspace) const {
@@ -57,8 +57,8 @@ class ConvolutionalProjection {
     float* bias = workspace.shared().template take<float>(dim);
     norm_.fold(convolution_.kernel(), config.window.taps(), config.epsilon, kernel, bias);
     const MapSize result = result_size(x.size);
-    project(x, y, workspace, [&](Index row, float* out) {
-      Convolved::forward_place(x.places, x.size, place_of(row, result), kernel, bias, out);
+    project(x, y, workspace, [&](Index row, MatrixView out) {
+      return Convolved::forward_places(x.places, x.size, place_of(row, result), kernel, bias, out);
     });
   }
 
@@ -139,18 +139,23 @@ class ConvolutionalProjection {
   }
 
  private:
-  /// y = rows W + b, where a class token is a row itself and make(row, out) makes that of a place of the result.
+  /// y = rows W + b, where a class token is a row itself and make(row, out) makes places of the result from `row` on,
+  /// as many as it likes but no more than `out` has rows, and returns how many.
   template <class Make>
   void project(const Tokens& x, MatrixView y, Workspace& workspace, Make make) const {
     const Index tokens = result_tokens(x.size);
     workspace.parallel_rows(y.rows(), block_rows, [&](Index first, Index count, Arena& arena) {
-      float* room = arena.take<float>(dim);
+      const MatrixView room(arena.take<float>(Convolved::places_at_once * dim), Convolved::places_at_once, dim);
       const simd::RowTiles tiles = projection_.take_input(count, arena);
+      Index made = 0, made_end = 0;  // the rows that lie in `room`
       simd::fill_tiles(tiles, [&](Index row) -> const float* {
         const Index image = (first + row) / tokens, token = (first + row) % tokens;
         if (token < config.class_tokens) return x.class_tokens.row_data(image * config.class_tokens + token);
-        make(first + row - (image + 1) * config.class_tokens, room);
-        return room;
+        if (row >= made_end) {
+          const Index most = std::min(room.rows(), count - row);
+          made = row, made_end = row + make(first + row - (image + 1) * config.class_tokens, room.rows_of(0, most));
+        }
+        return room.row_data(row - made);
       });
       projection_.forward(tiles, simd::RowsOut{y.row_data(first), y.stride()});
     });
@@ -159,8 +164,10 @@ class ConvolutionalProjection {
     const Arena::Scope scope(workspace.shared());
     float* factor = workspace.shared().template take<float>(dim);
     norm_.factors(saved.norm, factor);
-    project(x, y, workspace,
-            [&](Index row, float* out) { norm_.forward_row(saved.convolved.row_data(row), saved.norm, factor, out); });
+    project(x, y, workspace, [&](Index row, MatrixView out) {
+      norm_.forward_row(saved.convolved.row_data(row), saved.norm, factor, out.data());
+      return Index{1};
+    });
   }
   /// What project_saved() multiplied.
   void each_normed_row(const Tokens& x, const Saved& saved, MatrixView normed, Workspace& workspace) const {

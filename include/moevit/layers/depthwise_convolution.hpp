@@ -25,11 +25,17 @@ class DepthwiseConvolution {
   static constexpr MapSize result_size(MapSize size) { return window.result_size(size); }
   const float* kernel() const { return kernel_.data(); }
 
-  /// One place of the result, from a map whose rows are `x`, with this or another kernel (batch norms are folded into
-  /// copies of it) and a bias that may be null.
-  static void forward_place(ConstMatrixView x, MapSize size, const MapPlace& place, const float* kernel,
-                            const float* bias, float* y) {
+  /// Most places that forward_places() computes.
+  static constexpr Index places_at_once = 4;
+
+  /// Places of the result from `place` on, from maps whose rows are `x`, with this or another kernel (batch norms are
+  /// folded into copies of it) and a bias that may be null: to the first rows of y. Returns how many: places_at_once
+  /// where that is no more than y has rows and all of them lie in a row of the result and have the same columns of
+  /// taps, otherwise 1.
+  static Index forward_places(ConstMatrixView x, MapSize size, const MapPlace& place, const float* kernel,
+                              const float* bias, MatrixView y) {
     const WindowTaps rows = window.taps_at(place.row, size.height), columns = window.taps_at(place.column, size.width);
+    const Index places = y.rows() >= places_at_once && has_neighbours(place, size) ? places_at_once : 1;
     const Index source = (place.image * size.height + rows.place) * size.width + columns.place;
     simd::sum_taps({.x = rows.count * columns.count > 0 ? x.row_data(source) : nullptr,
                     .x_row = size.width * x.stride(),
@@ -38,16 +44,19 @@ class DepthwiseConvolution {
                     .weight_row = window.kernel * width,
                     .weight_column = width,
                     .rows = rows.count,
-                    .columns = columns.count},
-                   bias, width, y);
+                    .columns = columns.count,
+                    .places = places,
+                    .x_place = window.stride * x.stride()},
+                   bias, width, y.data(), y.stride());
+    return places;
   }
 
   /// x: (images * places) x width, y: (images * places of the result) x width.
   void forward(ConstMatrixView x, MapSize size, Index images, MatrixView y, Workspace& workspace) const {
     const MapSize result = result_size(size);
     workspace.parallel_rows(images * result.places(), block_rows, [&](Index first, Index count, Arena&) {
-      for (Index row = first; row < first + count; ++row)
-        forward_place(x, size, place_of(row, result), kernel(), nullptr, y.row_data(row));
+      for (Index row = first, end = first + count; row < end;)
+        row += forward_places(x, size, place_of(row, result), kernel(), nullptr, y.rows_of(row, end - row));
     });
   }
 
@@ -73,6 +82,13 @@ class DepthwiseConvolution {
 
  private:
   static constexpr Index group = 32;
+
+  /// Whether places_at_once places from `place` on lie in a row of the result, all with every column of the window.
+  static bool has_neighbours(const MapPlace& place, MapSize size) {
+    const Index last = place.column + places_at_once - 1;
+    return last < result_size(size).width && window.taps_at(place.column, size.width).count == window.kernel &&
+           window.taps_at(last, size.width).count == window.kernel;
+  }
 
   /// Adds the sums of row `tap_row` of the window for the channels from `first` on, a row of the result at a time.
   void add_kernel_gradient(ConstMatrixView x, ConstMatrixView dy, MapSize size, Index images, Index tap_row,

@@ -93,40 +93,59 @@ struct TapGrid {
   const float* weights = nullptr;
   Index weight_row = 0, weight_column = 0;
   Index rows = 0, columns = 0;
+  /// As many sums, each from rows of x that lie x_place behind those of the one before it.
+  Index places = 1, x_place = 0;
 };
 
 namespace detail {
 
-/// Inlined, so that whether registers are whole is asked once and not for every load.
-template <class Arch, int vectors>
-MOEVIT_ALWAYS_INLINE void sum_tap_registers(const TapGrid& taps, const float* start, Index first, Index valid,
-                                            float* y) {
+/// Inlined, so that whether registers are whole is asked once and not for every load. A weight is read once for all
+/// places.
+template <class Arch, int vectors, int places>
+MOEVIT_ALWAYS_INLINE void sum_tap_registers(const TapGrid& taps, const float* start, Index first, Index valid, float* y,
+                                            Index y_stride) {
   using B = Batch<Arch>;
-  B sum[vectors];
-  for (int v = 0; v < vectors; ++v) sum[v] = start ? load_valid<Arch>(start + first + v * lanes<Arch>, valid) : B(0.f);
+  B sum[places][vectors];
+  for (int v = 0; v < vectors; ++v) {
+    const B begin = start ? load_valid<Arch>(start + first + v * lanes<Arch>, valid) : B(0.f);
+    for (int place = 0; place < places; ++place) sum[place][v] = begin;
+  }
   for (Index row = 0; row < taps.rows; ++row)
     for (Index column = 0; column < taps.columns; ++column) {
       const float* x = taps.x + row * taps.x_row + column * taps.x_column + first;
       const float* w = taps.weights + row * taps.weight_row + column * taps.weight_column + first;
-      for (int v = 0; v < vectors; ++v)
-        sum[v] = fma<Arch>(load_valid<Arch>(x + v * lanes<Arch>, valid), load_valid<Arch>(w + v * lanes<Arch>, valid),
-                           sum[v]);
+      for (int v = 0; v < vectors; ++v) {
+        const B weight = load_valid<Arch>(w + v * lanes<Arch>, valid);
+        for (int place = 0; place < places; ++place)
+          sum[place][v] =
+              fma<Arch>(load_valid<Arch>(x + place * taps.x_place + v * lanes<Arch>, valid), weight, sum[place][v]);
+      }
     }
-  for (int v = 0; v < vectors; ++v) store_valid<Arch>(sum[v], y + first + v * lanes<Arch>, valid);
+  for (int place = 0; place < places; ++place)
+    for (int v = 0; v < vectors; ++v)
+      store_valid<Arch>(sum[place][v], y + place * y_stride + first + v * lanes<Arch>, valid);
+}
+
+/// All columns of `places` places.
+template <class Arch, int vectors, int places>
+void sum_tap_places(const TapGrid& taps, const float* start, Index count, float* y, Index y_stride) {
+  Index col = 0;
+  for (; col + vectors * lanes<Arch> <= count; col += vectors * lanes<Arch>)
+    sum_tap_registers<Arch, vectors, places>(taps, start, col, lanes<Arch>, y, y_stride);
+  for (; col < count; col += lanes<Arch>)
+    sum_tap_registers<Arch, 1, places>(taps, start, col, std::min(lanes<Arch>, count - col), y, y_stride);
 }
 
 }  // namespace detail
 
 /// y = start + sum over taps of x(tap) * weights(tap), element by element over `count` floats, tap after tap; a null
-/// start counts as zeros.
+/// start counts as zeros. The sums of taps.places places go to rows of y, y_stride floats apart.
 template <class Arch = DefaultArch>
-void sum_taps(const TapGrid& taps, const float* start, Index count, float* y) {
-  constexpr int vectors = 4;
-  Index col = 0;
-  for (; col + vectors * lanes<Arch> <= count; col += vectors * lanes<Arch>)
-    detail::sum_tap_registers<Arch, vectors>(taps, start, col, lanes<Arch>, y);
-  for (; col < count; col += lanes<Arch>)
-    detail::sum_tap_registers<Arch, 1>(taps, start, col, std::min(lanes<Arch>, count - col), y);
+void sum_taps(TapGrid taps, const float* start, Index count, float* y, Index y_stride = 0) {
+  for (; taps.places >= 4; taps.places -= 4, taps.x += 4 * taps.x_place, y += 4 * y_stride)
+    detail::sum_tap_places<Arch, 2, 4>(taps, start, count, y, y_stride);
+  for (; taps.places > 0; --taps.places, taps.x += taps.x_place, y += y_stride)
+    detail::sum_tap_places<Arch, 4, 1>(taps, start, count, y, y_stride);
 }
 
 /// y = (x - mean) * factor + shift, element by element over `count` floats. y may be x.

@@ -17,10 +17,6 @@ namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
 
 namespace detail {
 
-#if defined(__AVX512F__)
-constexpr __mmask16 all_lanes = 0xffff;  // without a mask g++ 12 warns of its own intrinsics, see simd.hpp
-#endif
-
 template <class Arch>
 using Ints = xsimd::batch<std::int32_t, Arch>;
 

@@ -1,7 +1,7 @@
 /// What happens to the sums of a product on their way from registers to memory.
 #pragma once
 
-#include <moevit/simd/activation.hpp>
+#include <moevit/simd/bf16_activation.hpp>
 #include <moevit/simd/row_tiles.hpp>
 
 namespace moevit::simd::inline MOEVIT_INSTRUCTION_SET {
@@ -48,6 +48,7 @@ struct RowsOut {
   float* data = nullptr;
   Index stride = 0;
 
+  bool is_rounded_to_bf16() const { return false; }
   RowWriter writer(Index row, Index, Index col) const { return {data + row * stride + col, stride}; }
   Index line(Index) const { return 16; }
   Index tile_step(Index height) const { return height * stride; }
@@ -61,6 +62,7 @@ struct TilesOut {
   RowTiles tiles;
   Index first_column = 0;  ///< of the tiles that the product begins at: a multiple of 16
 
+  bool is_rounded_to_bf16() const { return tiles.format == RowFormat::bfloat16; }
   RowWriter writer(Index row, Index height, Index col) const {
     col += first_column;
     std::byte* tile = tiles.data + row * row_step();
@@ -119,8 +121,13 @@ void finish_tile(const float* sums, const TilePlace& place, const Epilogue& epil
   if (!epilogue.activation) return finish([](const Batch<Arch>& value) { return value; });
   with_activation(*epilogue.activation, [&](auto activation) {
     // g++ 12 would call some of them, register by register: twice the time of a layer's activation.
-    finish([](const Batch<Arch>& value)
-               __attribute__((always_inline)) { return activate<decltype(activation)::value, Arch>(value); });
+    if (out.is_rounded_to_bf16())
+      finish([](const Batch<Arch>& value) __attribute__((always_inline)) {
+        return activate_for_bf16<decltype(activation)::value, Arch>(value);
+      });
+    else
+      finish([](const Batch<Arch>& value)
+                 __attribute__((always_inline)) { return activate<decltype(activation)::value, Arch>(value); });
   });
 }
 

@@ -179,6 +179,8 @@ Batch<Arch> lane_numbers() {
 }
 
 #if defined(__AVX512F__)
+/// For intrinsics that g++ 12 warns of without a mask, see above.
+inline constexpr __mmask16 all_lanes = 0xffff;
 /// The first `count` of 16 lanes.
 inline __mmask16 first_of_16(Index count) { return static_cast<__mmask16>((1u << count) - 1u); }
 #endif
