@@ -141,11 +141,17 @@ void sum_tap_places(const TapGrid& taps, const float* start, Index count, float*
 /// y = start + sum over taps of x(tap) * weights(tap), element by element over `count` floats, tap after tap; a null
 /// start counts as zeros. The sums of taps.places places go to rows of y, y_stride floats apart.
 template <class Arch = DefaultArch>
-void sum_taps(TapGrid taps, const float* start, Index count, float* y, Index y_stride = 0) {
-  for (; taps.places >= 4; taps.places -= 4, taps.x += 4 * taps.x_place, y += 4 * y_stride)
-    detail::sum_tap_places<Arch, 2, 4>(taps, start, count, y, y_stride);
-  for (; taps.places > 0; --taps.places, taps.x += taps.x_place, y += y_stride)
-    detail::sum_tap_places<Arch, 4, 1>(taps, start, count, y, y_stride);
+void sum_taps(const TapGrid& taps, const float* start, Index count, float* y, Index y_stride = 0) {
+  const auto from = [&](Index place) {
+    TapGrid rest = taps;
+    rest.x += place * taps.x_place;
+    return rest;
+  };
+  Index place = 0;
+  for (; place + 4 <= taps.places; place += 4)
+    detail::sum_tap_places<Arch, 2, 4>(from(place), start, count, y + place * y_stride, y_stride);
+  for (; place < taps.places; ++place)
+    detail::sum_tap_places<Arch, 4, 1>(from(place), start, count, y + place * y_stride, y_stride);
 }
 
 /// y = (x - mean) * factor + shift, element by element over `count` floats. y may be x.

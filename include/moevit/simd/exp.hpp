@@ -24,10 +24,12 @@ MOEVIT_ALWAYS_INLINE Batch<Arch> exp2_of_fraction(const Batch<Arch>& f) {
 }
 
 #if defined(__AVX512F__)
-/// 2^x for the lanes of `mask`, 0 in the others. AVX-512 rounds and scales by a power of two in one instruction each.
-MOEVIT_ALWAYS_INLINE __m512 exp2_of_16(__mmask16 mask, __m512 x) {
-  const __m512 n = _mm512_maskz_roundscale_ps(all_lanes, x, 0);
-  return _mm512_maskz_scalef_ps(mask, exp2_of_fraction<DefaultArch>(_mm512_sub_ps(x, n)), n);
+/// 2^x for the lanes of `mask`, 0 in the others, with the bits of exp2_in_range(): AVX-512 rounds and scales by a power
+/// of two in one instruction each, which takes three quarters of the time.
+template <class Arch>
+MOEVIT_ALWAYS_INLINE Batch<Arch> exp2_of_16(__mmask16 mask, const Batch<Arch>& x) {
+  const Batch<Arch> n = _mm512_maskz_roundscale_ps(all_lanes, x, 0);
+  return _mm512_maskz_scalef_ps(mask, exp2_of_fraction<Arch>(x - n), n);
 }
 #endif
 
@@ -50,7 +52,7 @@ template <class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> exp2_of_negative(const Batch<Arch>& x) {
 #if defined(__AVX512F__)
   if constexpr (lanes<Arch> == 16)
-    return detail::exp2_of_16(_mm512_cmp_ps_mask(x, _mm512_set1_ps(-126.5f), _CMP_NLT_UQ), x);
+    return detail::exp2_of_16<Arch>(_mm512_cmp_ps_mask(x, Batch<Arch>(-126.5f), _CMP_NLT_UQ), x);
 #endif
   return detail::exp2_in_range<Arch>(at_least<Arch>(x, -127.f));
 }
@@ -60,7 +62,7 @@ template <class Arch>
 MOEVIT_ALWAYS_INLINE Batch<Arch> bounded_exp2(const Batch<Arch>& x) {
   const Batch<Arch> bounded = at_least<Arch>(at_most<Arch>(x, 120.f), -120.f);
 #if defined(__AVX512F__)
-  if constexpr (lanes<Arch> == 16) return detail::exp2_of_16(all_lanes, bounded);
+  if constexpr (lanes<Arch> == 16) return detail::exp2_of_16<Arch>(all_lanes, bounded);
 #endif
   return detail::exp2_in_range<Arch>(bounded);
 }
