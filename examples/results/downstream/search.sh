@@ -26,7 +26,7 @@ try() {
 common=("$@")
 
 try base dense,rmoe-i ""
-try rate-2e-3 dense,rmoe-i "" --downstream-rate 2e-3
+try rate-2e-3 dense,rmoe-i,rmoe-d "" --downstream-rate 2e-3
 try intermediate-rate-2e-3 rmoe-i "" --intermediate-rate 2e-3
 try balance-0.001 rmoe-i "" --balance 0.001
 try balance-0.1 rmoe-i "" --balance 0.1
