@@ -14,7 +14,8 @@ try() {
   local setting=$1 pipelines=$2 definitions=$3
   shift 3
   local build=build/search/${definitions:-as_it_is}
-  cmake -S . -B "$build" -DMOEVIT_BUILD_EXAMPLES=ON -DMOEVIT_DOWNSTREAM_TASKS=camvid "-DMOEVIT_DOWNSTREAM_DEFINITIONS=$definitions"
+  cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOEVIT_ARCH=native -DMOEVIT_BUILD_EXAMPLES=ON \
+    -DMOEVIT_DOWNSTREAM_TASKS=camvid "-DMOEVIT_DOWNSTREAM_DEFINITIONS=$definitions"
   cmake --build "$build" --target moevit_train_downstream
   mkdir -p "$results/$setting/swin"
   if [ "$setting" != base ] && [ ! -d "$results/$setting/swin/upstream-dense" ]; then
